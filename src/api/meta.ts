@@ -1,0 +1,72 @@
+import { Type, type Static } from 'typebox'
+
+/** What every object of the API carries, as far as this program reads it. */
+export interface ObjectMeta {
+  name: string
+  namespace?: string
+  generateName?: string
+  uid?: string
+  resourceVersion?: string
+  generation?: number
+  creationTimestamp?: string
+  deletionTimestamp?: string
+  labels?: Record<string, string>
+  annotations?: Record<string, string>
+  finalizers?: string[]
+  ownerReferences?: OwnerReference[]
+}
+
+export interface OwnerReference {
+  apiVersion: string
+  kind: string
+  name: string
+  uid: string
+  controller?: boolean
+  blockOwnerDeletion?: boolean
+}
+
+/** Any object as it comes from the API server. */
+export interface KubeObject {
+  apiVersion?: string
+  kind?: string
+  metadata: ObjectMeta
+}
+
+export const ConditionSchema = Type.Object(
+  {
+    type: Type.String({ description: 'What the condition speaks of.', minLength: 1, maxLength: 316 }),
+    status: Type.Enum(['True', 'False', 'Unknown'], { type: 'string', description: 'True, False or Unknown.' }),
+    reason: Type.String({ description: 'One word for programs: why the condition has this status.', minLength: 1, maxLength: 1024 }),
+    message: Type.String({ description: 'One sentence for people: what is awaited, missing or done.', maxLength: 32768 }),
+    lastTransitionTime: Type.String({ description: 'When the status changed last.', format: 'date-time' }),
+    observedGeneration: Type.Optional(Type.Integer({ description: 'The metadata.generation that this condition was computed from.', minimum: 0 })),
+  },
+  { description: 'One aspect of the current state (metav1.Condition).' },
+)
+export type Condition = Static<typeof ConditionSchema>
+export type ConditionStatus = Condition['status']
+
+export const LabelRequirementSchema = Type.Object(
+  {
+    key: Type.String({ description: 'The label key.', minLength: 1 }),
+    operator: Type.Enum(['In', 'NotIn', 'Exists', 'DoesNotExist'], {
+      type: 'string',
+      description: 'In, NotIn, Exists or DoesNotExist.',
+    }),
+    values: Type.Optional(Type.Array(Type.String(), { description: 'Values for In and NotIn; must be empty for Exists and DoesNotExist.' })),
+  },
+  { description: 'A requirement on one label.' },
+)
+export type LabelRequirement = Static<typeof LabelRequirementSchema>
+
+const matchLabels = Type.Optional(
+  Type.Record(Type.String(), Type.String(), { description: 'Labels that must all be there with these values.' }),
+)
+const matchExpressions = Type.Optional(Type.Array(LabelRequirementSchema, { description: 'Requirements that must all hold.' }))
+
+/** The two fields of a label selector, to be spread into a schema that has more of them. */
+export const labelSelectorFields = { matchLabels, matchExpressions }
+export interface LabelSelector {
+  matchLabels?: Record<string, string>
+  matchExpressions?: LabelRequirement[]
+}

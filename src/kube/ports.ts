@@ -1,0 +1,124 @@
+/** What the roles need of Kubernetes. The client implements these; tests pass memory implementations. */
+import type { Condition, KubeObject, LabelSelector } from '../api/meta.ts'
+
+/** A kind as the API server serves it. `T` is the type of its objects. */
+export interface Resource<T extends KubeObject = KubeObject> {
+  apiVersion: string
+  kind: string
+  plural: string
+  namespaced: boolean
+  /** Never set; carries the type. */
+  readonly type?: T
+}
+
+export interface List<T> {
+  items: T[]
+  resourceVersion: string
+}
+
+export interface ListOptions {
+  /** Left out: all namespaces. */
+  namespace?: string
+  labelSelector?: string
+  fieldSelector?: string
+  /** '0' takes what the API server's cache has; left out, the newest. */
+  resourceVersion?: string
+  signal?: AbortSignal
+}
+
+export interface Reader {
+  /** @returns undefined only when the API server answered 404 for the object. @throws CodedError KUBE_* */
+  get<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string): Promise<T | undefined>
+  /** Reads all pages. @throws CodedError KUBE_* */
+  list<T extends KubeObject>(resource: Resource<T>, options?: ListOptions): Promise<List<T>>
+}
+
+export interface Precondition {
+  uid?: string
+  resourceVersion?: string
+}
+
+export interface Writer {
+  /** @throws CodedError KUBE_CONFLICT when it exists; KUBE_* */
+  create<T extends KubeObject>(resource: Resource<T>, object: T): Promise<T>
+  /** PUT; holds metadata.resourceVersion when the object has one. @throws CodedError KUBE_CONFLICT, KUBE_NOT_FOUND, KUBE_* */
+  replace<T extends KubeObject>(resource: Resource<T>, object: T): Promise<T>
+  /** PUT on the status subresource. @throws as replace */
+  replaceStatus<T extends KubeObject>(resource: Resource<T>, object: T): Promise<T>
+  /** JSON merge patch. @throws as replace */
+  mergePatch<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, patch: object): Promise<T>
+  /** @returns false when it was gone already (404). @throws CodedError KUBE_CONFLICT when a precondition fails; KUBE_* */
+  remove<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, precondition?: Precondition): Promise<boolean>
+}
+
+export type WatchEvent<T> =
+  | { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T }
+  /** Everything up to this resource version was sent. */
+  | { type: 'BOOKMARK'; resourceVersion: string }
+
+export interface WatchOptions extends ListOptions {
+  resourceVersion: string
+  /** Seconds after which the server ends the watch. */
+  timeoutSeconds: number
+}
+
+export interface Watcher {
+  /**
+   * Ends when the server ends the watch.
+   * @throws CodedError KUBE_EXPIRED when the resource version is too old; KUBE_*
+   */
+  watch<T extends KubeObject>(resource: Resource<T>, options: WatchOptions): AsyncIterable<WatchEvent<T>>
+}
+
+/** Which kinds the API server serves. */
+export interface Discovery {
+  /** @returns undefined when the API server serves no such kind. @throws CodedError KUBE_* */
+  resourceFor(apiVersion: string, kind: string): Promise<Resource | undefined>
+}
+
+/** Who asks, in a SubjectAccessReview. */
+export interface Identity {
+  user: string
+  groups: readonly string[]
+  uid?: string
+  extra?: Record<string, string[]>
+}
+
+export interface AccessQuestion {
+  group: string
+  resource: string
+  subresource?: string
+  verb: string
+  namespace?: string
+  name?: string
+}
+
+/** The permission question, answered by the API server's authorizers. */
+export interface Permission {
+  /** @returns true only for an answer "allowed" without an evaluation error that hides it. @throws CodedError KUBE_* when there is no answer */
+  allows(identity: Identity, question: AccessQuestion): Promise<boolean>
+}
+
+/** Something that a person should read at an object. */
+export interface EventRecord {
+  regarding: { apiVersion: string; kind: string; namespace: string; name: string; uid: string }
+  type: 'Normal' | 'Warning'
+  /** One word, upper camel case. */
+  reason: string
+  /** What was done, one word for programs. */
+  action: string
+  /** One sentence; never anything secret. */
+  note: string
+}
+
+export interface EventSink {
+  /** Best effort: a failure is logged, never thrown. */
+  emit(event: EventRecord): Promise<void>
+}
+
+/** Time, injected. Milliseconds since the epoch. */
+export interface Clock {
+  now(): number
+}
+
+export type { Condition, LabelSelector }

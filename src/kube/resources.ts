@@ -1,0 +1,24 @@
+import type { AccessPolicy } from '../api/access-policy.ts'
+import type { AccessRequest } from '../api/access-request.ts'
+import type { ConfigMap } from '../api/config-map.ts'
+import type { Connector } from '../api/connector.ts'
+import type { KubeObject } from '../api/meta.ts'
+import { API_VERSION } from '../api/names.ts'
+import type { Pod } from '../api/pod.ts'
+import type { Role, RoleBinding } from '../api/rbac.ts'
+import type { Resource } from './ports.ts'
+
+const namespaced = <T extends KubeObject>(apiVersion: string, kind: string, plural: string): Resource<T> => ({
+  apiVersion,
+  kind,
+  plural,
+  namespaced: true,
+})
+
+export const ACCESS_REQUESTS = namespaced<AccessRequest>(API_VERSION, 'AccessRequest', 'accessrequests')
+export const ACCESS_POLICIES = namespaced<AccessPolicy>(API_VERSION, 'AccessPolicy', 'accesspolicies')
+export const CONNECTORS = namespaced<Connector>(API_VERSION, 'Connector', 'connectors')
+export const PODS = namespaced<Pod>('v1', 'Pod', 'pods')
+export const CONFIG_MAPS = namespaced<ConfigMap>('v1', 'ConfigMap', 'configmaps')
+export const ROLES = namespaced<Role>('rbac.authorization.k8s.io/v1', 'Role', 'roles')
+export const ROLE_BINDINGS = namespaced<RoleBinding>('rbac.authorization.k8s.io/v1', 'RoleBinding', 'rolebindings')
