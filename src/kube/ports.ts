@@ -1,5 +1,6 @@
 /** What the roles need of Kubernetes. The client implements these; tests pass memory implementations. */
-import type { Condition, KubeObject, LabelSelector } from '../api/meta.ts'
+import type { AccessQuestion, Identity } from '../api/access-review.ts'
+import type { KubeObject } from '../api/meta.ts'
 
 /** A kind as the API server serves it. `T` is the type of its objects. */
 export interface Resource<T extends KubeObject = KubeObject> {
@@ -76,23 +77,6 @@ export interface Discovery {
   resourceFor(apiVersion: string, kind: string): Promise<Resource | undefined>
 }
 
-/** Who asks, in a SubjectAccessReview. */
-export interface Identity {
-  user: string
-  groups: readonly string[]
-  uid?: string
-  extra?: Record<string, string[]>
-}
-
-export interface AccessQuestion {
-  group: string
-  resource: string
-  subresource?: string
-  verb: string
-  namespace?: string
-  name?: string
-}
-
 /** The permission question, answered by the API server's authorizers. */
 export interface Permission {
   /** @returns true only for an answer "allowed" without an evaluation error that hides it. @throws CodedError KUBE_* when there is no answer */
@@ -120,5 +104,3 @@ export interface EventSink {
 export interface Clock {
   now(): number
 }
-
-export type { Condition, LabelSelector }
