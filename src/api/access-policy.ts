@@ -1,11 +1,13 @@
 import { Type, type Static } from 'typebox'
-import { ConditionSchema, labelSelectorFields, type KubeObject } from './meta.ts'
+import { ConditionSchema, labelSelectorFields, LIMIT, type KubeObject } from './meta.ts'
+
+const namesOf = (description: string) => Type.Array(Type.String({ maxLength: LIMIT.name }), { description, maxItems: LIMIT.names })
 
 const configMapRef = (what: string) =>
   Type.Object(
     {
       configMap: Type.Object(
-        { name: Type.String({ description: `Name of the ConfigMap in the system namespace that holds ${what}.` }) },
+        { name: Type.String({ description: `Name of the ConfigMap in the system namespace that holds ${what}.`, maxLength: LIMIT.name }) },
         { description: `The ConfigMap that holds ${what}. Only the system namespace is read.` },
       ),
     },
@@ -19,7 +21,7 @@ const RoleTemplateSchema = Type.Object(
 
 const ParamSchema = Type.Object(
   {
-    name: Type.String({ description: 'Name of the parameter: approvers or numberOfApprovalsRequired.', minLength: 1 }),
+    name: Type.String({ description: 'Name of the parameter: approvers or numberOfApprovalsRequired.', minLength: 1, maxLength: LIMIT.label }),
     value: Type.Unknown({
       description: 'approvers: an array of user names, "group:<name>" for a group. numberOfApprovalsRequired: a whole number of at least 1, also as a string.',
       'x-kubernetes-preserve-unknown-fields': true,
@@ -35,10 +37,12 @@ export const CheckRuleSpecSchema = Type.Object(
       {
         objectRef: Type.Object(
           {
-            apiVersion: Type.String({ description: 'API version of the check object, for example openshift-pipelines.org/v1alpha1.' }),
-            kind: Type.String({ description: 'Kind of the check object, for example ApprovalTask. Secret is refused.' }),
-            name: Type.Optional(Type.String({ description: 'Name of the one check object; may hold {…} templates over the Pod.' })),
-            namespace: Type.Optional(Type.String({ description: 'Left empty: check objects are looked up in the namespace of the Pod, nowhere else.' })),
+            apiVersion: Type.String({ description: 'API version of the check object, for example openshift-pipelines.org/v1alpha1.', maxLength: LIMIT.name }),
+            kind: Type.String({ description: 'Kind of the check object, for example ApprovalTask. Secret is refused.', maxLength: LIMIT.label }),
+            name: Type.Optional(Type.String({ description: 'Name of the one check object; may hold {…} templates over the Pod.', maxLength: LIMIT.template })),
+            namespace: Type.Optional(
+              Type.String({ description: 'Left empty: check objects are looked up in the namespace of the Pod, nowhere else.', maxLength: LIMIT.template }),
+            ),
           },
           { description: 'The kind of object whose state decides.' },
         ),
@@ -52,9 +56,10 @@ export const CheckRuleSpecSchema = Type.Object(
           cel: Type.Optional(
             Type.String({
               description: 'CEL over object (the check object) and context (the Pod) that yields "passed", "rejected" or "pending". Without it status.state is read, then the condition Ready or Succeeded.',
+              maxLength: LIMIT.expression,
             }),
           ),
-          rego: Type.Optional(Type.String({ description: 'Not supported, refused at admission: write state.cel.' })),
+          rego: Type.Optional(Type.String({ description: 'Not supported, refused at admission: write state.cel.', maxLength: LIMIT.expression })),
         },
         { description: 'How the state of a check object is read.' },
       ),
@@ -66,10 +71,10 @@ export type CheckRuleSpec = Static<typeof CheckRuleSpecSchema>
 
 export const CheckRuleSchema = Type.Object(
   {
-    name: Type.String({ description: 'Name of the check, unique within the policy.', minLength: 1 }),
+    name: Type.String({ description: 'Name of the check, unique within the policy.', minLength: 1, maxLength: LIMIT.name }),
     ref: Type.Optional(configMapRef('the check (key "spec")')),
     spec: Type.Optional(CheckRuleSpecSchema),
-    params: Type.Optional(Type.Array(ParamSchema, { description: 'Constraints on the approvers of an ApprovalTask; names are unique.' })),
+    params: Type.Optional(Type.Array(ParamSchema, { description: 'Constraints on the approvers of an ApprovalTask; names are unique.', maxItems: 16 })),
   },
   { description: 'One check. Exactly one of ref and spec.' },
 )
@@ -80,7 +85,7 @@ export const AccessPolicySpecSchema = Type.Object(
     connector: Type.Optional(
       Type.Object(
         {
-          names: Type.Optional(Type.Array(Type.String(), { description: 'Names of Connectors. Not together with labels.' })),
+          names: Type.Optional(namesOf('Names of Connectors. Not together with labels.')),
           ...labelSelectorFields,
         },
         { description: 'Which Connectors of this namespace the policy speaks of. Empty: all of them.' },
@@ -95,11 +100,11 @@ export const AccessPolicySpecSchema = Type.Object(
               serviceAccounts: Type.Array(
                 Type.Object(
                   {
-                    names: Type.Optional(Type.Array(Type.String(), { description: 'Names of ServiceAccounts. Empty: all of the selected namespaces.' })),
+                    names: Type.Optional(namesOf('Names of ServiceAccounts. Empty: all of the selected namespaces.')),
                     namespaceSelector: Type.Optional(
                       Type.Object(
                         {
-                          names: Type.Optional(Type.Array(Type.String(), { description: 'Names of namespaces. Not together with labels.' })),
+                          names: Type.Optional(namesOf('Names of namespaces. Not together with labels.')),
                           ...labelSelectorFields,
                         },
                         { description: 'Which namespaces. Empty: all of them.' },
@@ -108,7 +113,7 @@ export const AccessPolicySpecSchema = Type.Object(
                   },
                   { description: 'A set of ServiceAccounts.' },
                 ),
-                { description: 'Who gets the permission.', minItems: 1 },
+                { description: 'Who gets the permission.', minItems: 1, maxItems: LIMIT.names },
               ),
             },
             { description: 'Who gets the permission without asking.' },
@@ -125,6 +130,7 @@ export const AccessPolicySpecSchema = Type.Object(
               checks: Type.Array(CheckRuleSchema, {
                 description: 'The checks that must all pass.',
                 minItems: 1,
+                maxItems: LIMIT.checks,
               }),
               roleTemplate: RoleTemplateSchema,
             },
@@ -155,7 +161,7 @@ export const AccessPolicyStatusSchema = Type.Object(
       }),
     ),
   },
-  { description: 'Written by the controller alone.' },
+  { description: 'What the policy selects now. Written by the controller alone.' },
 )
 export type AccessPolicyStatus = Static<typeof AccessPolicyStatusSchema>
 

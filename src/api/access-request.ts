@@ -1,22 +1,24 @@
 import { Type, type Static } from 'typebox'
 import { AccessPolicySpecSchema } from './access-policy.ts'
-import { ConditionSchema, LabelRequirementSchema, type KubeObject } from './meta.ts'
+import { ConditionSchema, LabelRequirementSchema, LIMIT, type KubeObject } from './meta.ts'
 
 export const AccessRequestSpecSchema = Type.Object(
   {
     subject: Type.Object(
       {
-        kind: Type.String({ description: 'Kind of the subject: ServiceAccount.' }),
-        name: Type.String({ description: "Name of the subject: the Pod's ServiceAccount." }),
-        namespace: Type.Optional(Type.String({ description: 'Namespace of the subject; the same as that of the Pod.' })),
-        apiGroup: Type.Optional(Type.String({ description: 'API group of the subject: empty for a ServiceAccount.' })),
+        kind: Type.String({ description: 'Kind of the subject: ServiceAccount.', maxLength: LIMIT.label }),
+        name: Type.String({ description: "Name of the subject: the Pod's ServiceAccount.", maxLength: LIMIT.name }),
+        namespace: Type.Optional(Type.String({ description: 'Namespace of the subject; the same as that of the Pod.', maxLength: LIMIT.label })),
+        apiGroup: Type.Optional(Type.String({ description: 'API group of the subject: empty for a ServiceAccount.', maxLength: LIMIT.name })),
       },
       { description: 'Who asks for access.' },
     ),
     connectorRef: Type.Object(
       {
-        name: Type.String({ description: 'Name of the Connector.' }),
-        namespace: Type.Optional(Type.String({ description: "The request's own namespace, or left out: a request reaches only a Connector beside it." })),
+        name: Type.String({ description: 'Name of the Connector.', maxLength: LIMIT.name }),
+        namespace: Type.Optional(
+          Type.String({ description: "The request's own namespace, or left out: a request reaches only a Connector beside it.", maxLength: LIMIT.label }),
+        ),
       },
       { description: 'The Connector that is asked for, in the namespace of the request.' },
     ),
@@ -24,13 +26,13 @@ export const AccessRequestSpecSchema = Type.Object(
       {
         objectRef: Type.Object(
           {
-            apiVersion: Type.Optional(Type.String({ description: 'API version of the object: v1 (the default).' })),
-            kind: Type.Optional(Type.String({ description: 'Kind of the object: Pod (the default).' })),
-            name: Type.String({ description: 'Name of the Pod.' }),
-            namespace: Type.String({ description: 'Namespace of the Pod; may differ from that of the request.' }),
-            uid: Type.Optional(Type.String({ description: 'UID of the Pod. Left out, the first live Pod of that name is meant.' })),
-            fieldPath: Type.Optional(Type.String({ description: 'Refused: a request is for a whole Pod.' })),
-            resourceVersion: Type.Optional(Type.String({ description: 'Refused: a request is for a Pod, not for a version of it.' })),
+            apiVersion: Type.Optional(Type.String({ description: 'API version of the object: v1 (the default).', maxLength: LIMIT.name })),
+            kind: Type.Optional(Type.String({ description: 'Kind of the object: Pod (the default).', maxLength: LIMIT.label })),
+            name: Type.String({ description: 'Name of the Pod.', maxLength: LIMIT.name }),
+            namespace: Type.String({ description: 'Namespace of the Pod; may differ from that of the request.', maxLength: LIMIT.label }),
+            uid: Type.Optional(Type.String({ description: 'UID of the Pod. Left out, the first live Pod of that name is meant.', maxLength: LIMIT.name })),
+            fieldPath: Type.Optional(Type.String({ description: 'Refused: a request is for a whole Pod.', maxLength: LIMIT.template })),
+            resourceVersion: Type.Optional(Type.String({ description: 'Refused: a request is for a Pod, not for a version of it.', maxLength: LIMIT.name })),
           },
           { description: 'The one Pod that the access is for.' },
         ),
@@ -38,9 +40,11 @@ export const AccessRequestSpecSchema = Type.Object(
       { description: 'What the access is bound to.' },
     ),
   },
-  { description: 'Who wants which Connector for which Pod. Immutable.' },
+  { description: 'Who wants which Connector for which Pod. Never changes: another subject, Connector or Pod is another request.' },
 )
 export type AccessRequestSpec = Static<typeof AccessRequestSpecSchema>
+
+const conditionOf = (description: string) => Type.Object(ConditionSchema.properties, { description })
 
 const PolicyRuleSchema = Type.Object(
   {
@@ -84,7 +88,7 @@ export const MatchedCheckSchema = Type.Object(
   {
     name: Type.String({ description: 'Name of the check rule; may repeat, one entry for each object found.' }),
     ref: CheckObjectRefSchema,
-    condition: ConditionSchema,
+    condition: conditionOf('The result: True is passed, False is rejected or failed, Unknown is pending.'),
     approvedBy: Type.Optional(Type.Array(Type.String(), { description: 'Who approved, as far as the object says so.' })),
   },
   { description: 'The result of one check object.' },
@@ -94,12 +98,12 @@ export type MatchedCheck = Static<typeof MatchedCheckSchema>
 export const PolicySnapshotSchema = Type.Object(
   {
     name: Type.String({ description: 'Name of the AccessPolicy.' }),
-    policySpec: AccessPolicySpecSchema,
+    policySpec: Type.Object(AccessPolicySpecSchema.properties, { description: 'The spec of the policy at that moment.' }),
     checks: Type.Optional(Type.Array(ResolvedCheckSchema, { description: 'The checks, resolved; one whose template is missing is not here yet.' })),
     rules: Type.Optional(Type.Array(PolicyRuleSchema, { description: 'The rules of the Role; absent while the template is missing or refused.' })),
     unbound: Type.Optional(Type.Boolean({ description: 'The rules reach beyond this one Pod, as the template is annotated to allow.' })),
     matchedChecks: Type.Optional(Type.Array(MatchedCheckSchema, { description: 'The results, one for each check object.' })),
-    permissionSync: Type.Optional(ConditionSchema),
+    permissionSync: Type.Optional(conditionOf('Whether the Role and RoleBinding for this policy are there.')),
   },
   { description: 'A policy as it was when it first matched; later edits of it or of its templates change nothing here.' },
 )
@@ -119,13 +123,13 @@ export const AccessRequestStatusSchema = Type.Object(
     ),
     policies: Type.Optional(
       Type.Array(PolicySnapshotSchema, {
-        description: 'The matched policies.',
+        description: 'The matched policies as they were at the first match, with the results of their checks.',
         'x-kubernetes-list-type': 'map',
         'x-kubernetes-list-map-keys': ['name'],
       }),
     ),
   },
-  { description: 'Written by the controller alone.' },
+  { description: 'How far the approval is, and what was granted for it. Written by the controller alone.' },
 )
 export type AccessRequestStatus = Static<typeof AccessRequestStatusSchema>
 

@@ -2,7 +2,7 @@ import { Type, type Static } from 'typebox'
 import { ConditionSchema, type KubeObject } from './meta.ts'
 
 const NameValue = Type.Object(
-  { name: Type.String({ description: 'Name.' }), value: Type.String({ description: 'Value.' }) },
+  { name: Type.String({ description: 'The name.' }), value: Type.String({ description: 'The value.' }) },
   { description: 'A named value.' },
 )
 
@@ -97,7 +97,7 @@ export const ConnectorClassSpecSchema = Type.Object(
             params: Type.Optional(
               Type.Array(
                 Type.Object(
-                  { name: Type.String({ description: 'Name.' }), default: Type.Optional(Type.String({ description: 'Default; without it the parameter is required.' })) },
+                  { name: Type.String({ description: 'Name of the parameter.' }), default: Type.Optional(Type.String({ description: 'Default; without it the parameter is required.' })) },
                   { description: 'A parameter.', 'x-kubernetes-preserve-unknown-fields': true },
                 ),
                 { description: 'Parameters of the templates.' },
@@ -124,6 +124,11 @@ export const ConnectorClassSpecSchema = Type.Object(
     ),
   },
   { description: 'How tools of one kind are reached.', 'x-kubernetes-preserve-unknown-fields': true },
+)
+
+export const ConnectorClassStatusSchema = Type.Object(
+  { conditions: Type.Optional(Type.Array(ConditionSchema, { description: 'The state of the class.' })) },
+  { description: 'What is known of the class.', 'x-kubernetes-preserve-unknown-fields': true },
 )
 
 export interface ConnectorClass extends KubeObject {

@@ -32,6 +32,25 @@ export interface KubeObject {
   metadata: ObjectMeta
 }
 
+/**
+ * Upper bounds on what people may write, in characters and entries. They keep hostile objects small and the cost of
+ * the CRDs' CEL rules bounded. A status has no bounds but those of metav1.Condition: a refused status would stop a revocation.
+ */
+export const LIMIT = {
+  /** Name of an object or an API group (DNS subdomain), or a uid. */
+  name: 253,
+  /** Name of a namespace (DNS label), or a kind. */
+  label: 63,
+  /** A label value, or the template that it is rendered from. */
+  template: 1024,
+  expression: 8192,
+  /** Entries of a label selector. */
+  labels: 64,
+  /** Names in a selector. */
+  names: 512,
+  checks: 64,
+} as const
+
 export const ConditionSchema = Type.Object(
   {
     type: Type.String({ description: 'What the condition speaks of.', minLength: 1, maxLength: 316 }),
@@ -48,21 +67,31 @@ export type ConditionStatus = Condition['status']
 
 export const LabelRequirementSchema = Type.Object(
   {
-    key: Type.String({ description: 'The label key.', minLength: 1 }),
+    key: Type.String({ description: 'The label key.', minLength: 1, maxLength: 317 }),
     operator: Type.Enum(['In', 'NotIn', 'Exists', 'DoesNotExist'], {
       type: 'string',
       description: 'In, NotIn, Exists or DoesNotExist.',
     }),
-    values: Type.Optional(Type.Array(Type.String(), { description: 'Values for In and NotIn; must be empty for Exists and DoesNotExist.' })),
+    values: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'Values for In and NotIn; must be empty for Exists and DoesNotExist.',
+        maxItems: LIMIT.labels,
+      }),
+    ),
   },
   { description: 'A requirement on one label.' },
 )
 export type LabelRequirement = Static<typeof LabelRequirementSchema>
 
 const matchLabels = Type.Optional(
-  Type.Record(Type.String(), Type.String(), { description: 'Labels that must all be there with these values.' }),
+  Type.Record(Type.String(), Type.String({ maxLength: LIMIT.template }), {
+    description: 'Labels that must all be there with these values.',
+    maxProperties: LIMIT.labels,
+  }),
 )
-const matchExpressions = Type.Optional(Type.Array(LabelRequirementSchema, { description: 'Requirements that must all hold.' }))
+const matchExpressions = Type.Optional(
+  Type.Array(LabelRequirementSchema, { description: 'Requirements that must all hold.', maxItems: LIMIT.labels }),
+)
 
 /** The two fields of a label selector, to be spread into a schema that has more of them. */
 export const labelSelectorFields = { matchLabels, matchExpressions }

@@ -35,6 +35,8 @@ export const ANNOTATION = {
   requestedBy: 'connectors.alauda.io/requested-by',
   /** On role template ConfigMaps: "true" lets the template grant connectors/proxy to the whole ServiceAccount. */
   unbound: 'connectors.alauda.io/unbound',
+  /** On Roles and RoleBindings of a grant: the uid of the one Pod they are for. */
+  podUid: 'connectors.alauda.io/pod-uid',
 } as const
 
 /** Keeps a request until its Role and RoleBinding are gone, without a garbage collector. */
