@@ -2,10 +2,14 @@ import type { AccessPolicy } from '../api/access-policy.ts'
 import type { AccessRequest } from '../api/access-request.ts'
 import type { ConfigMap } from '../api/config-map.ts'
 import type { Connector } from '../api/connector.ts'
+import type { Event } from '../api/event.ts'
+import type { Lease } from '../api/lease.ts'
 import type { KubeObject } from '../api/meta.ts'
 import { API_VERSION } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import type { Role, RoleBinding } from '../api/rbac.ts'
+import type { Secret } from '../api/secret.ts'
+import type { WebhookConfiguration } from '../api/webhook-configuration.ts'
 import type { Resource } from './ports.ts'
 
 const namespaced = <T extends KubeObject>(apiVersion: string, kind: string, plural: string): Resource<T> => ({
@@ -22,3 +26,15 @@ export const PODS = namespaced<Pod>('v1', 'Pod', 'pods')
 export const CONFIG_MAPS = namespaced<ConfigMap>('v1', 'ConfigMap', 'configmaps')
 export const ROLES = namespaced<Role>('rbac.authorization.k8s.io/v1', 'Role', 'roles')
 export const ROLE_BINDINGS = namespaced<RoleBinding>('rbac.authorization.k8s.io/v1', 'RoleBinding', 'rolebindings')
+export const LEASES = namespaced<Lease>('coordination.k8s.io/v1', 'Lease', 'leases')
+export const EVENTS = namespaced<Event>('events.k8s.io/v1', 'Event', 'events')
+export const SECRETS = namespaced<Secret>('v1', 'Secret', 'secrets')
+
+const webhookConfigurations = (kind: string, plural: string): Resource<WebhookConfiguration> => ({
+  apiVersion: 'admissionregistration.k8s.io/v1',
+  kind,
+  plural,
+  namespaced: false,
+})
+export const MUTATING_WEBHOOK_CONFIGURATIONS = webhookConfigurations('MutatingWebhookConfiguration', 'mutatingwebhookconfigurations')
+export const VALIDATING_WEBHOOK_CONFIGURATIONS = webhookConfigurations('ValidatingWebhookConfiguration', 'validatingwebhookconfigurations')

@@ -1,0 +1,171 @@
+/** Reader, Writer and Watcher over a transport: paths, pages, and what each status means for each call. */
+import type { KubeObject } from '../api/meta.ts'
+import { isCoded } from '../errors.ts'
+import { errorOfAnswer, KubeError, saysAbsent } from './kube-error.ts'
+import { collectionPath, objectPath } from './paths.ts'
+import type { List, ListOptions, Precondition, Reader, Resource, Watcher, WatchEvent, WatchOptions, Writer } from './ports.ts'
+import { describe, type Answer, type Call, type Requester, type Transport } from './transport.ts'
+import { watchEvents } from './watch-stream.ts'
+
+const PAGE = 500
+/** For all pages of one list together. */
+const MAX_LIST_BYTES = 256 * 2 ** 20
+
+export interface KubeApi extends Reader, Writer, Watcher, Requester {}
+
+/** JSON, or undefined for anything else: an error's body may be a plain sentence. */
+const jsonOrNothing = (body: Buffer): unknown => {
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** A JSON object; what kind of object is what was asked for. The parser's own error is dropped: it would quote the answer. */
+const decoding = <R>(call: Call, body: Buffer, decode: (text: string) => R): R => {
+  const text = body.toString('utf8')
+  try {
+    if (/^\s*\{/.test(text)) return decode(text)
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  throw new KubeError('KUBE_UNAVAILABLE', `the answer of the API server to ${describe(call)} is no JSON object`)
+}
+
+const failed = (call: Call, { status, retryAfter, body }: Answer): KubeError => errorOfAnswer(describe(call), status, jsonOrNothing(body), retryAfter)
+
+const bodyOf = (object: object): { body: string } => ({ body: JSON.stringify(object) })
+
+interface Page<T> {
+  items?: T[] | null
+  metadata?: { resourceVersion?: string; continue?: string }
+}
+
+export const kubeApi = (transport: Transport): KubeApi => {
+  const success = async (call: Call): Promise<Buffer> => {
+    const answer = await transport.send(call)
+    if (answer.status < 200 || answer.status > 299) throw failed(call, answer)
+    return answer.body
+  }
+  const read = async <T extends KubeObject>(_of: Resource<T>, call: Call): Promise<T> => decoding(call, await success(call), (text): T => JSON.parse(text))
+
+  const pages = async <T extends KubeObject>(resource: Resource<T>, options: ListOptions, limit: number | undefined): Promise<List<T>> => {
+    const items: T[] = []
+    let left = MAX_LIST_BYTES
+    let token: string | undefined
+    for (;;) {
+      const call: Call = {
+        method: 'GET',
+        path: collectionPath(resource, options.namespace),
+        query: {
+          labelSelector: options.labelSelector,
+          fieldSelector: options.fieldSelector,
+          limit: limit?.toString(),
+          ...(token === undefined ? { resourceVersion: options.resourceVersion } : { continue: token }),
+        },
+        maxBytes: left,
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      }
+      const body = await success(call)
+      left -= body.length
+      const page = decoding(call, body, (text): Page<T> => JSON.parse(text))
+      if (page.metadata?.resourceVersion === undefined)
+        throw new KubeError('KUBE_UNAVAILABLE', `the answer of the API server to ${describe(call)} is no list`)
+      // Built-in kinds leave apiVersion and kind out of a list's items.
+      for (const item of page.items ?? []) items.push({ ...item, apiVersion: resource.apiVersion, kind: resource.kind })
+      token = page.metadata.continue
+      if (token === undefined || token === '') return { items, resourceVersion: page.metadata.resourceVersion }
+    }
+  }
+
+  return {
+    request: async (call) => {
+      const body = await success(call)
+      return body.length === 0 ? undefined : (jsonOrNothing(body) ?? body.toString('utf8'))
+    },
+
+    get: async <T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string) => {
+      try {
+        return await read(resource, { method: 'GET', path: objectPath(resource, namespace, name) })
+      } catch (error) {
+        if (saysAbsent(error)) return undefined
+        throw error
+      }
+    },
+
+    list: async <T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}) => {
+      try {
+        return await pages(resource, options, PAGE)
+      } catch (error) {
+        // The snapshot that the pages are read from was compacted in the middle: one whole answer instead.
+        if (isCoded(error, 'KUBE_EXPIRED')) return pages(resource, options, undefined)
+        throw error
+      }
+    },
+
+    create: async <T extends KubeObject>(resource: Resource<T>, object: T) =>
+      read(resource, { method: 'POST', path: collectionPath(resource, ownNamespace(resource, object)), ...bodyOf(object) }),
+
+    replace: async <T extends KubeObject>(resource: Resource<T>, object: T) =>
+      read(resource, { method: 'PUT', path: objectPath(resource, object.metadata.namespace, object.metadata.name), ...bodyOf(object) }),
+
+    replaceStatus: async <T extends KubeObject>(resource: Resource<T>, object: T) =>
+      read(resource, { method: 'PUT', path: objectPath(resource, object.metadata.namespace, object.metadata.name, 'status'), ...bodyOf(object) }),
+
+    mergePatch: async <T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, patch: object) =>
+      read(resource, { method: 'PATCH', path: objectPath(resource, namespace, name), contentType: 'application/merge-patch+json', ...bodyOf(patch) }),
+
+    remove: async (resource: Resource, namespace: string | undefined, name: string, precondition?: Precondition) => {
+      const options = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', ...(precondition === undefined ? {} : { preconditions: precondition }) }
+      try {
+        await success({ method: 'DELETE', path: objectPath(resource, namespace, name), ...bodyOf(options) })
+        return true
+      } catch (error) {
+        if (saysAbsent(error)) return false
+        throw error
+      }
+    },
+
+    watch: <T extends KubeObject>(resource: Resource<T>, options: WatchOptions) => openWatch(transport, resource, options),
+  }
+}
+
+/** Objects of a namespaced kind without a namespace would be sent to the path of all namespaces, which takes none. */
+const ownNamespace = (resource: Resource, { metadata }: KubeObject): string | undefined => {
+  if (resource.namespaced && metadata.namespace === undefined) throw new KubeError('KUBE_INVALID', `${resource.kind} ${JSON.stringify(metadata.name)} needs a namespace`)
+  return metadata.namespace
+}
+
+async function* openWatch<T extends KubeObject>(transport: Transport, resource: Resource<T>, options: WatchOptions): AsyncGenerator<WatchEvent<T>> {
+  const { signal } = options
+  if (signal?.aborted) return
+  const controller = new AbortController()
+  const stop = (): void => controller.abort()
+  signal?.addEventListener('abort', stop, { once: true })
+  const call: Call = {
+    method: 'GET',
+    path: collectionPath(resource, options.namespace),
+    query: {
+      watch: '1',
+      allowWatchBookmarks: 'true',
+      resourceVersion: options.resourceVersion,
+      timeoutSeconds: String(options.timeoutSeconds),
+      labelSelector: options.labelSelector,
+      fieldSelector: options.fieldSelector,
+    },
+    signal: controller.signal,
+  }
+  try {
+    const opened = await transport.open(call)
+    if ('answer' in opened) throw failed(call, opened.answer)
+    yield* watchEvents<T>(opened.stream as AsyncIterable<Buffer>, describe(call))
+  } catch (error) {
+    if (signal?.aborted) return
+    if (error instanceof KubeError) throw error
+    throw new KubeError('KUBE_UNAVAILABLE', `the watch ${describe(call)} was cut`, {}, { cause: error })
+  } finally {
+    signal?.removeEventListener('abort', stop)
+    controller.abort()
+  }
+}

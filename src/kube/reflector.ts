@@ -1,0 +1,171 @@
+/** Keeps a store in step with the API server: lists, watches, and begins again after whatever happens, until it is stopped. */
+import type { Logger } from 'pino'
+import type { KubeObject } from '../api/meta.ts'
+import { isCoded, messageOf } from '../errors.ts'
+import { KubeError, retryAfterOf } from './kube-error.ts'
+import type { Clock, Reader, Resource, Watcher } from './ports.ts'
+import type { Store } from './store.ts'
+import { backoffMs, sleep, type Timers } from './timers.ts'
+
+export interface ReflectorOptions<T extends KubeObject> {
+  kube: Pick<Reader, 'list'> & Watcher
+  resource: Resource<T>
+  /** Left out: all namespaces. */
+  namespace?: string
+  labelSelector?: string
+  fieldSelector?: string
+  store: Pick<Store<T>, 'apply' | 'passed' | 'replaceAll'>
+  clock: Clock
+  timers: Timers
+  /** A number from 0 up to 1. */
+  random: () => number
+  log: Pick<Logger, 'warn' | 'debug'>
+  /** A watch that says nothing for so long, not even a bookmark (they come about every minute), is cut. Default 90,000. */
+  silenceMs?: number
+}
+
+export interface Reflector {
+  /** Runs until the signal aborts; never rejects. To be called once. */
+  run(signal: AbortSignal): Promise<void>
+  /** true once the first list is in the store; false when it was stopped before. */
+  readonly synced: Promise<boolean>
+  readonly hasSynced: boolean
+  /** When the API server said something last, in milliseconds since the epoch; undefined before the first list. */
+  readonly lastContact: number | undefined
+  /** Whether the API server has said nothing for longer than this. Bookmarks come about every minute: ask for more than that. */
+  stale(now: number, maxAgeMs: number): boolean
+}
+
+const BACKOFF = { baseMs: 1_000, capMs: 30_000 }
+/** A watch that lasted so long was sound; what ended it is a first failure again. */
+const HEALTHY_MS = 10_000
+/** One that the server ends sooner than this is as good as refused. */
+const TOO_SHORT_MS = 1_000
+/** After so many failures in a row the version to go on from is doubted too. */
+const RELIST_AFTER = 3
+const SHORTEST_WATCH_S = 240
+const LONGEST_WATCH_S = 480
+
+export const createReflector = <T extends KubeObject>(options: ReflectorOptions<T>): Reflector => {
+  const { kube, resource, store, clock, timers, random, log, silenceMs = 90_000 } = options
+  const selection = {
+    ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
+    ...(options.labelSelector === undefined ? {} : { labelSelector: options.labelSelector }),
+    ...(options.fieldSelector === undefined ? {} : { fieldSelector: options.fieldSelector }),
+  }
+  const { promise: synced, resolve: resolveSynced } = Promise.withResolvers<boolean>()
+  let hasSynced = false
+  let lastContact: number | undefined
+  /** Where to go on from; undefined: list first. */
+  let version: string | undefined
+  let failures = 0
+  let lastComplaint: string | undefined
+
+  const contact = (): void => {
+    lastContact = clock.now()
+  }
+
+  const list = async (signal: AbortSignal): Promise<void> => {
+    // Without a resourceVersion: the newest there is, never what a cache of the API server remembers.
+    const { items, resourceVersion } = await kube.list(resource, { ...selection, signal })
+    if (signal.aborted) return
+    store.replaceAll(items, resourceVersion)
+    version = resourceVersion
+    contact()
+    hasSynced = true
+    resolveSynced(true)
+  }
+
+  const watch = async (from: string, signal: AbortSignal): Promise<void> => {
+    const cut = new AbortController()
+    const stop = (): void => cut.abort()
+    let heardAt = timers.monotonic()
+    let isSilent = false
+    const listen = (): void => {
+      const left = heardAt + silenceMs - timers.monotonic()
+      if (left > 0) cancel = timers.after(left, listen)
+      else {
+        isSilent = true
+        stop()
+      }
+    }
+    let cancel = timers.after(silenceMs, listen)
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    try {
+      const timeoutSeconds = Math.round(SHORTEST_WATCH_S + random() * (LONGEST_WATCH_S - SHORTEST_WATCH_S))
+      for await (const event of kube.watch(resource, { ...selection, resourceVersion: from, timeoutSeconds, signal: cut.signal })) {
+        heardAt = timers.monotonic()
+        contact()
+        if (event.type === 'BOOKMARK') {
+          store.passed(event.resourceVersion)
+          version = event.resourceVersion
+        } else {
+          store.apply(event)
+          version = event.object.metadata.resourceVersion ?? version
+        }
+      }
+    } finally {
+      cancel()
+      signal.removeEventListener('abort', stop)
+    }
+    // The connection may be dead, or the server may send no bookmarks: a list tells.
+    if (isSilent) throw new KubeError('KUBE_EXPIRED', `the watch of ${resource.plural} said nothing for ${silenceMs / 1000} s`)
+  }
+
+  const complain = (error: unknown, delayMs: number): void => {
+    const message = messageOf(error)
+    const fields = { resource: resource.plural, failures, retryInMs: Math.round(delayMs), error: message }
+    if (message === lastComplaint) log.debug(fields, 'the watch failed again')
+    else log.warn(fields, 'the watch failed, it begins again')
+    lastComplaint = message
+  }
+
+  const wasHealthy = (watchedSince: number | undefined): boolean => watchedSince !== undefined && timers.monotonic() - watchedSince >= HEALTHY_MS
+
+  const recover = async (error: unknown, signal: AbortSignal): Promise<void> => {
+    failures += 1
+    if (isCoded(error, 'KUBE_EXPIRED') || isCoded(error, 'KUBE_INVALID') || failures % RELIST_AFTER === 0) version = undefined
+    const delayMs = Math.max(backoffMs(failures - 1, { ...BACKOFF, random }), Math.min(retryAfterOf(error), BACKOFF.capMs))
+    complain(error, delayMs)
+    await sleep(timers, delayMs, signal)
+  }
+
+  /** Lists if need be, then watches until that ends. */
+  const round = async (signal: AbortSignal): Promise<void> => {
+    let watchedSince: number | undefined
+    try {
+      if (version === undefined) await list(signal)
+      if (version === undefined || signal.aborted) return
+      watchedSince = timers.monotonic()
+      await watch(version, signal)
+      if (!signal.aborted && timers.monotonic() - watchedSince < TOO_SHORT_MS) throw new KubeError('KUBE_UNAVAILABLE', `the watch of ${resource.plural} ended at once`)
+    } finally {
+      if (wasHealthy(watchedSince)) {
+        failures = 0
+        lastComplaint = undefined
+      }
+    }
+  }
+
+  return {
+    synced,
+    get hasSynced() {
+      return hasSynced
+    },
+    get lastContact() {
+      return lastContact
+    },
+    stale: (now, maxAgeMs) => lastContact === undefined || now - lastContact > maxAgeMs,
+    run: async (signal) => {
+      while (!signal.aborted) {
+        try {
+          await round(signal)
+        } catch (error) {
+          if (!signal.aborted) await recover(error, signal)
+        }
+      }
+      resolveSynced(false)
+    },
+  }
+}

@@ -1,0 +1,253 @@
+/** HTTP to one API server: kept connections, deadlines, size limits, one more try after a 401. Knows nothing of resources. */
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import type { CredentialSource, Credentials, TlsMaterial } from './credentials.ts'
+import { messageOf } from '../errors.ts'
+import { KubeError } from './kube-error.ts'
+import type { Timers } from './timers.ts'
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+export interface Call {
+  method: Method
+  /** Begins with a slash; percent-encoded. */
+  path: string
+  query?: Record<string, string | undefined>
+  body?: string
+  contentType?: string
+  signal?: AbortSignal
+  /** Changes nothing on the server, so that it may be sent again over another connection; left out: GET is. */
+  repeatable?: boolean
+  /** Left out: the transport's own. */
+  timeoutMs?: number
+  /** Bytes; left out: 32 MiB. A longer answer is KUBE_UNAVAILABLE. */
+  maxBytes?: number
+}
+
+export interface Answer {
+  status: number
+  retryAfter?: string
+  body: Buffer
+}
+
+export interface Transport {
+  /** One exchange. @throws CodedError KUBE_UNAVAILABLE when there is no whole answer in time, or the signal aborts */
+  send(call: Call): Promise<Answer>
+  /** A success's body stays open until the signal aborts; its deadline covers the head alone. @throws as send */
+  open(call: Call): Promise<{ stream: IncomingMessage } | { answer: Answer }>
+  /** Closes every connection; calls under way fail. */
+  close(): void
+}
+
+/** A call by path, for what is no Resource. */
+export interface Requester {
+  /** The parsed answer as it came, undefined for an empty one. @throws CodedError KUBE_* for anything but a success */
+  request(call: Call): Promise<unknown>
+}
+
+export interface TransportOptions {
+  server: URL
+  source: CredentialSource
+  userAgent: string
+  requestTimeoutMs: number
+  timers: Timers
+}
+
+const MAX_BYTES = 32 * 2 ** 20
+/** The API server drops an idle connection after 90 s; ours go before that, so that a request rarely meets a closed one. */
+const IDLE_MS = 60_000
+const PROBE_MS = 15_000
+const MAX_CONNECTIONS = 100
+
+interface Connections {
+  tls: TlsMaterial
+  /** Reused by requests. */
+  requests: http.Agent
+  /** Watches hold a connection each, so they have none of the requests'. */
+  watches: http.Agent
+}
+
+interface Deadline {
+  signal: AbortSignal
+  readonly passed: boolean
+  /** From here on only the caller's signal counts. */
+  lift(): void
+  release(): void
+}
+
+/** The API server closed an idle connection just as it was taken up again; nothing was lost but this request. */
+class StaleConnection extends Error {
+  readonly fault: Error
+
+  constructor(fault: Error) {
+    super(fault.message)
+    this.fault = fault
+  }
+}
+
+export const describe = ({ method, path }: Call): string => `${method} ${path}`
+
+export const createTransport = ({ server, source, userAgent, requestTimeoutMs, timers }: TransportOptions): Transport => {
+  const secure = server.protocol === 'https:'
+  const base = server.pathname.replace(/\/$/, '')
+  let connections: Connections | undefined
+  let closed = false
+
+  const connectionsFor = ({ tls, proxy }: Credentials): Connections => {
+    if (connections?.tls === tls) return connections
+    if (connections !== undefined) dropIdle(connections.requests)
+    const options = { keepAliveMsecs: PROBE_MS, timeout: IDLE_MS }
+    const agent = (keepAlive: boolean, maxSockets: number): http.Agent =>
+      secure ? new https.Agent({ ...options, ...tls, keepAlive, maxSockets }) : new http.Agent({ ...options, keepAlive, maxSockets })
+    connections = proxy === undefined ? { tls, requests: agent(true, MAX_CONNECTIONS), watches: agent(false, Number.POSITIVE_INFINITY) } : { tls, requests: proxy, watches: proxy }
+    return connections
+  }
+
+  const sendOnce = (call: Call, credentials: Credentials, signal: AbortSignal, kind: 'requests' | 'watches'): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      const request = (secure ? https : http).request(
+        {
+          method: call.method,
+          // A URL writes an IPv6 address in brackets, a socket takes it without.
+          host: server.hostname.replace(/^\[|\]$/g, ''),
+          port: server.port === '' ? (secure ? 443 : 80) : server.port,
+          path: `${base}${call.path}${queryOf(call.query)}`,
+          agent: connectionsFor(credentials)[kind],
+          signal,
+          headers: {
+            accept: 'application/json',
+            'user-agent': userAgent,
+            ...credentials.headers,
+            ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json', 'content-length': Buffer.byteLength(call.body) }),
+          },
+        },
+        resolve,
+      )
+      request.on('error', (error) => reject(request.reusedSocket && !signal.aborted ? new StaleConnection(error) : error))
+      if (kind === 'watches') request.on('socket', (socket) => socket.setKeepAlive(true, PROBE_MS))
+      request.end(call.body)
+    })
+
+  const exchange = async (call: Call, credentials: Credentials, signal: AbortSignal, kind: 'requests' | 'watches'): Promise<IncomingMessage> => {
+    try {
+      return await sendOnce(call, credentials, signal, kind)
+    } catch (error) {
+      if (!(error instanceof StaleConnection)) throw error
+      if (!(call.repeatable ?? call.method === 'GET')) throw error.fault
+      dropIdle(connectionsFor(credentials)[kind])
+      return await sendOnce(call, credentials, signal, kind)
+    }
+  }
+
+  const authorized = async (call: Call, signal: AbortSignal, kind: 'requests' | 'watches'): Promise<IncomingMessage> => {
+    const used = await source.current()
+    const response = await exchange(call, used, signal, kind)
+    if (response.statusCode !== 401) return response
+    const newer = await source.renewed(used)
+    if (newer === undefined) return response
+    response.destroy()
+    return exchange(call, newer, signal, kind)
+  }
+
+  const whyUnanswered = (call: Call, late: boolean, timeoutMs: number, fault: unknown): string => {
+    if (late) return `the API server did not answer ${describe(call)} within ${timeoutMs / 1000} s`
+    if (call.signal?.aborted) return `${describe(call)} was cancelled`
+    return `no answer from the API server at ${server.host} to ${describe(call)}: ${messageOf(fault) || 'the connection failed'}`
+  }
+
+  /** Runs one call under its deadline and turns what goes wrong into a coded error. */
+  const bounded = async <R>(call: Call, run: (deadline: Deadline) => Promise<R>): Promise<R> => {
+    if (closed) throw new KubeError('KUBE_UNAVAILABLE', `${describe(call)} was not sent: the client is closed`)
+    const timeoutMs = call.timeoutMs ?? requestTimeoutMs
+    const deadline = startDeadline(timers, timeoutMs, call.signal)
+    try {
+      return await run(deadline)
+    } catch (error) {
+      if (error instanceof KubeError) throw error
+      if (deadline.passed && connections !== undefined) dropIdle(connections.requests)
+      const fault = error instanceof StaleConnection ? error.fault : error
+      throw new KubeError('KUBE_UNAVAILABLE', whyUnanswered(call, deadline.passed, timeoutMs, fault), {}, { cause: fault })
+    }
+  }
+
+  return {
+    send: (call) =>
+      bounded(call, async (deadline) => {
+        try {
+          return await readAnswer(call, await authorized(call, deadline.signal, 'requests'))
+        } finally {
+          deadline.release()
+        }
+      }),
+    open: (call) =>
+      bounded(call, async (deadline) => {
+        let stream: IncomingMessage | undefined
+        try {
+          const response = await authorized(call, deadline.signal, 'watches')
+          if (response.statusCode !== 200) return { answer: await readAnswer(call, response) }
+          stream = response
+          response.once('close', () => deadline.release())
+          return { stream }
+        } finally {
+          if (stream === undefined) deadline.release()
+          else deadline.lift()
+        }
+      }),
+    close: () => {
+      closed = true
+      connections?.requests.destroy()
+      connections?.watches.destroy()
+      connections = undefined
+    },
+  }
+}
+
+/** After a fault the waiting connections are likely dead too. */
+const dropIdle = (agent: http.Agent): void => {
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
+}
+
+const queryOf = (query: Call['query']): string => {
+  const parameters = new URLSearchParams()
+  for (const [key, value] of Object.entries(query ?? {})) if (value !== undefined) parameters.append(key, value)
+  return parameters.size === 0 ? '' : `?${parameters.toString()}`
+}
+
+const readAnswer = async (call: Call, response: IncomingMessage): Promise<Answer> => {
+  const limit = call.maxBytes ?? MAX_BYTES
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) {
+      response.destroy()
+      throw new KubeError('KUBE_UNAVAILABLE', `the answer of the API server to ${describe(call)} is longer than ${limit} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  const retryAfter = response.headers['retry-after']
+  return { status: response.statusCode ?? 0, ...(retryAfter === undefined ? {} : { retryAfter }), body: Buffer.concat(chunks) }
+}
+
+const startDeadline = (timers: Timers, ms: number, outer: AbortSignal | undefined): Deadline => {
+  const controller = new AbortController()
+  let passed = false
+  const cancel = timers.after(ms, () => {
+    passed = true
+    controller.abort()
+  })
+  const forward = (): void => controller.abort()
+  if (outer?.aborted) forward()
+  outer?.addEventListener('abort', forward, { once: true })
+  return {
+    signal: controller.signal,
+    get passed() {
+      return passed
+    },
+    lift: cancel,
+    release: () => {
+      cancel()
+      outer?.removeEventListener('abort', forward)
+    },
+  }
+}

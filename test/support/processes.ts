@@ -1,0 +1,33 @@
+import { once } from 'node:events'
+import { spawn, type ChildProcess } from 'node:child_process'
+
+/** Whether a process, or with a negative id a process group, is there. */
+export const isRunning = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false
+    throw error
+  }
+}
+
+/** Starts a script of test/support and waits for the one line of JSON that it says. It leads a process group of its own. */
+export const startScript = async <T>(script: string, args: readonly string[]): Promise<{ child: ChildProcess; said: T }> => {
+  const child = spawn(process.execPath, [script, ...args], { detached: true, stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  child.stdout.setEncoding('utf8')
+  while (!text.includes('\n')) {
+    const outcome = await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => undefined)])
+    if (outcome === undefined) throw new Error(`${script} ended before it said anything: ${text}`)
+    text += String(outcome[0])
+  }
+  return { child, said: JSON.parse(text) as T }
+}
+
+/** Ends a process and waits until it is gone. */
+export const kill = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
+  const exit = once(child, 'exit')
+  child.kill(signal)
+  await exit
+}
