@@ -1,0 +1,50 @@
+/** Reads what the runner says: a line for each test file as it ends, failures in full, and the counts. */
+import { Parser, type Result } from 'tap-parser'
+import { stringify } from 'yaml'
+import type { Counts } from './selection.ts'
+
+const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, '      ')
+
+const describeFailure = (result: Result): string[] => {
+  const lines = [`  ✗ ${result.fullname}`]
+  if (result.diag !== null && typeof result.diag === 'object') lines.push(indent(stringify(result.diag)))
+  return lines
+}
+
+const count = (counts: Counts, result: Result): void => {
+  if (result.skip !== false || result.todo !== false) counts.skipped++
+  else if (result.ok) counts.passed++
+  else counts.failed++
+}
+
+export interface Report {
+  write(text: string): void
+  /** The counts, once the runner has ended. */
+  end(): Counts
+}
+
+export const createReport = (print: (line: string) => void): Report => {
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
+  const parser = new Parser()
+  let total = { ...counts }
+  const failures: Result[] = []
+  parser.on('result', (result: Result) => {
+    count(counts, result)
+    if (!result.ok && result.skip === false && result.todo === false) failures.push(result)
+  })
+  // An assertion at the top is a test file that ended.
+  parser.on('assert', (file: Result) => {
+    const seconds = ((file.time ?? 0) / 1000).toFixed(1)
+    const passed = counts.passed - total.passed
+    print(`${file.ok ? 'ok  ' : 'FAIL'} ${file.name}  ${passed} passed, ${counts.failed - total.failed} failed, ${seconds} s`)
+    for (const failure of failures.splice(0)) for (const line of describeFailure(failure)) print(line)
+    total = { ...counts }
+  })
+  return {
+    write: (text) => void parser.write(text),
+    end: () => {
+      parser.end()
+      return counts
+    },
+  }
+}

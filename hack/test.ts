@@ -1,0 +1,107 @@
+/** `npm test`: all tests, with one real control plane for those in test/integration. Ends with `N passed, N failed`. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { messageOf } from '../src/errors.ts'
+import { ControlPlaneFailure } from './control-plane/failure.ts'
+import { createProgress } from './control-plane/progress.ts'
+import { resolveBinaries } from './control-plane/resolve.ts'
+import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
+import { createReport } from './test-run/report.ts'
+import { countsLine, judge, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
+import { ensureBuilt, listFiles, runTap, type TapRun } from './test-run/tap.ts'
+
+const HELP = `Usage: npm test [-- [files, folders or globs] [options of tap]]
+
+Runs the tests with tap; without arguments all of them. Test files in test/integration run on a real
+control plane, which is found, downloaded or built (npm run control-plane -- --help) and started once for the run.
+The values of options are joined by "=": npm test -- test/core --jobs=1
+
+Environment:
+  CI=true   integration tests that cannot run count as failed
+`
+
+/** How long tap may take to end after a signal, in milliseconds. */
+const END_MS = 10_000
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+
+/** From the first signal on everything ends; the second one changes nothing. */
+const createEnding = () => {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => controller.abort(new ControlPlaneFailure(`ended by ${signal}`)))
+  return controller.signal
+}
+
+/** tap ends its test files when it is told to end; if it does not, it is killed. */
+const endTap = ({ child, ended }: TapRun): void => {
+  child.kill('SIGTERM')
+  const force = setTimeout(() => child.kill('SIGKILL'), END_MS)
+  ended.finally(() => clearTimeout(force)).catch(() => undefined)
+}
+
+const startForTests = async (ending: AbortSignal): Promise<ControlPlane> => {
+  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
+  const controlPlane = await startControlPlane({ binaries, log: print, signal: ending })
+  controlPlane.died.then((sentence) => print(`the control plane broke down: ${sentence}`), () => undefined)
+  return controlPlane
+}
+
+/** Test processes find the control plane by this file; it holds the administrator's token. */
+const describe = async ({ description }: ControlPlane): Promise<string> => {
+  const file = join(description.workDir, 'test-cluster.json')
+  await writeFile(file, JSON.stringify(description), { mode: 0o600 })
+  return file
+}
+
+const runFiles = async (options: readonly string[], files: readonly string[], cluster: string | undefined, ending: AbortSignal): Promise<{ counts: Counts; code: number }> => {
+  const report = createReport(print)
+  if (files.length === 0 || ending.aborted) return { counts: report.end(), code: 0 }
+  // A test must never reach a cluster of the user's by accident.
+  const env = { ...process.env, KUBECONFIG: '/dev/null', ...(cluster !== undefined && { ACCESS_GATE_TEST_CONTROL_PLANE: cluster }) }
+  const tap = runTap(options, files, env, (text) => report.write(text))
+  const onEnding = (): void => endTap(tap)
+  ending.addEventListener('abort', onEnding)
+  const code = await tap.ended
+  return { counts: report.end(), code }
+}
+
+const main = async (): Promise<number> => {
+  const asked = readArguments(process.argv.slice(2))
+  if (asked.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const ending = createEnding()
+  const isCi = process.env['CI'] === 'true'
+  await ensureBuilt(print)
+  const { integration, others } = selectFiles(await listFiles(asked.paths))
+  let controlPlane: ControlPlane | undefined
+  let unavailable: string | undefined
+  if (integration.length > 0) {
+    try {
+      controlPlane = await startForTests(ending)
+    } catch (error) {
+      unavailable = messageOf(error)
+    }
+  }
+  try {
+    const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
+    const files = controlPlane === undefined ? others : [...integration, ...others]
+    const { counts, code } = await runFiles(asked.options, files, cluster, ending)
+    await controlPlane?.stop()
+    if (unavailable !== undefined) for (const line of unavailableLines(integration, unavailable, isCi)) print(line)
+    if (integration.length + others.length === 0) print('no test file was found for these arguments')
+    const judged = judge({ counts, runnerCode: ending.aborted ? 1 : code, isCi, ...(unavailable !== undefined && { unavailable }) })
+    print(countsLine(judged.counts))
+    return judged.exitCode
+  } finally {
+    await controlPlane?.stop()
+  }
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  process.stderr.write(`${messageOf(error)}\n`)
+  print(countsLine({ passed: 0, failed: 1, skipped: 0 }))
+  return 1
+})

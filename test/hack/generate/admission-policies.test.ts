@@ -1,0 +1,68 @@
+import { evaluate } from '@marcbachmann/cel-js'
+import { test } from 'tap'
+import { celSentence, CREATED_OR_SPEC_CHANGED, REQUEST_NAMESPACE, REQUEST_STATUS } from '../../../hack/generate/admission-policies.ts'
+import { foreignNamespaceMessage, STATUS_WRITER_MESSAGE } from '../../../src/core/request-rules.ts'
+
+const request = { namespace: 'shared', operation: 'CREATE', userInfo: { username: 'alice' } }
+const connectorRef = (namespace?: string) => ({ name: 'harbor', ...(namespace === undefined ? {} : { namespace }) })
+
+const namespaces: Record<string, { object: object; passes: boolean }> = {
+  'a request without a spec is left to the schema': { object: {}, passes: true },
+  'a request without a connectorRef is left to the schema': { object: { spec: {} }, passes: true },
+  'a connectorRef without namespace means the own one': { object: { spec: { connectorRef: connectorRef() } }, passes: true },
+  'the own namespace may be given': { object: { spec: { connectorRef: connectorRef('shared') } }, passes: true },
+  'a foreign namespace is refused': { object: { spec: { connectorRef: connectorRef('other') } }, passes: false },
+  'an empty namespace is refused': { object: { spec: { connectorRef: connectorRef('') } }, passes: false },
+  'a longer namespace that begins like the own one is refused': { object: { spec: { connectorRef: connectorRef('shared-2') } }, passes: false },
+}
+
+for (const [sentence, { object, passes }] of Object.entries(namespaces)) {
+  await test(sentence, async (t) => {
+    t.equal(evaluate(REQUEST_NAMESPACE.validation.expression, { object, request }), passes)
+  })
+}
+
+await test('the policy on namespaces says what the webhook says, with the path of the field', async (t) => {
+  for (const got of ['other', '', 'with "quotes" and \\']) {
+    const said = evaluate(REQUEST_NAMESPACE.validation.messageExpression ?? '', { object: { spec: { connectorRef: connectorRef(got) } }, request })
+    t.equal(said, `spec.connectorRef.namespace: ${foreignNamespaceMessage('shared', got)}`)
+  }
+})
+
+await test('the policy on the status says what the webhook says, with the path of the field', async (t) => {
+  t.equal(REQUEST_STATUS.validation.message, `status: ${STATUS_WRITER_MESSAGE}`)
+})
+
+const writers: Record<string, boolean> = {
+  'system:serviceaccount:connectors-system:access-gate-controller': true,
+  'system:serviceaccount:connectors-system:access-gate-webhook': false,
+  'system:serviceaccount:other:access-gate-controller': false,
+  'system:admin': false,
+  '': false,
+}
+
+for (const [username, passes] of Object.entries(writers)) {
+  await test(`status writes of "${username}" ${passes ? 'pass' : 'are refused'}`, async (t) => {
+    t.equal(evaluate(REQUEST_STATUS.validation.expression, { request: { ...request, userInfo: { username } } }), passes)
+  })
+}
+
+const changes: Record<string, { operation: string; object: object; oldObject: object; asks: boolean }> = {
+  'every create is judged': { operation: 'CREATE', object: { spec: { a: 1 } }, oldObject: {}, asks: true },
+  'an update of the spec is judged': { operation: 'UPDATE', object: { spec: { a: 1 } }, oldObject: { spec: { a: 2 } }, asks: true },
+  'an added spec is judged': { operation: 'UPDATE', object: { spec: { a: 1 } }, oldObject: {}, asks: true },
+  'a removed spec is judged': { operation: 'UPDATE', object: {}, oldObject: { spec: { a: 1 } }, asks: true },
+  'an update that leaves the spec alone is not': { operation: 'UPDATE', object: { spec: { a: 1 }, b: 1 }, oldObject: { spec: { a: 1 } }, asks: false },
+  'an update of an object without a spec is not': { operation: 'UPDATE', object: {}, oldObject: {}, asks: false },
+}
+
+for (const [sentence, { operation, object, oldObject, asks }] of Object.entries(changes)) {
+  await test(sentence, async (t) => {
+    t.equal(evaluate(CREATED_OR_SPEC_CHANGED.expression, { request: { ...request, operation }, object, oldObject }), asks)
+  })
+}
+
+await test('a sentence that does not name a value as it is cannot become an expression', async (t) => {
+  t.throws(() => celSentence((own) => `must be ${own}`, 'a', 'b'), { message: 'the sentence does not name its value as it is: must be own' })
+  t.throws(() => celSentence((own, got) => `${own.toUpperCase()} ${got}`, 'a', 'b'), /OWN got/)
+})
