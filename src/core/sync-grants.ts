@@ -33,9 +33,10 @@ export const syncGrants = (pass: Pass, missingRules: ReadonlyMap<string, string>
     if (!mayWrite) return finding('Unknown', REASON.pending, facts.flags.state === 'on' ? 'no grant is started for a terminating Pod' : facts.flags.message)
     if (!facts.confirmed) effects.confirm()
     else {
-      effects.applyGrant(grant)
+      // The event first: after a crash right behind the write nothing would tell of the repair.
       if (policy.permissionSync?.reason === REASON.synced)
         effects.event('Warning', 'AccessRepaired', 'Repair', `Role and RoleBinding ${grant.role.metadata.name} of AccessPolicy ${policy.name} were ${state === 'missing' ? 'removed' : 'changed'} by someone else and are put back`)
+      effects.applyGrant(grant)
     }
     return finding('Unknown', REASON.pending, `Role and RoleBinding ${grant.role.metadata.name} are being written`)
   })

@@ -1,0 +1,88 @@
+import { GROUP, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
+import { foreignNamespaceMessage, STATUS_WRITER_MESSAGE } from '../../src/core/request-rules.ts'
+
+/** A ValidatingAdmissionPolicy that refuses, with its binding. The names are one and the same. */
+interface Guard {
+  name: string
+  resource: string
+  operations: string[]
+  matchCondition?: { name: string; expression: string }
+  validation: { expression: string; message: string; messageExpression?: string; reason: 'Invalid' | 'Forbidden' }
+}
+
+const OWN = 'own-namespace-goes-here'
+const GOT = 'other-namespace-goes-here'
+
+const celString = (text: string): string => JSON.stringify(text)
+
+/**
+ * The CEL expression that yields what `sentence(own, got)` says, with CEL expressions in the two places.
+ * @throws Error when the sentence does not hold each of the two as it is
+ */
+export const celSentence = (sentence: (own: string, got: string) => string, own: string, got: string): string => {
+  const expressions: Record<string, string> = { [OWN]: own, [GOT]: got }
+  const parts = sentence(OWN, GOT).split(new RegExp(`(${OWN}|${GOT})`))
+  for (const place of [OWN, GOT]) {
+    if (!parts.includes(place)) throw new Error(`the sentence does not name its value as it is: ${sentence('own', 'got')}`)
+  }
+  return parts
+    .filter((part) => part !== '')
+    .map((part) => expressions[part] ?? celString(part))
+    .join(' + ')
+}
+
+export const CREATED_OR_SPEC_CHANGED = {
+  name: 'created-or-spec-changed',
+  expression: "request.operation == 'CREATE' || has(object.spec) != has(oldObject.spec) || (has(object.spec) && object.spec != oldObject.spec)",
+}
+
+const FOREIGN_PATH = 'spec.connectorRef.namespace'
+
+export const REQUEST_NAMESPACE: Guard = {
+  name: 'access-gate-request-namespace',
+  resource: 'accessrequests',
+  operations: ['CREATE', 'UPDATE'],
+  matchCondition: CREATED_OR_SPEC_CHANGED,
+  validation: {
+    expression:
+      '!has(object.spec) || !has(object.spec.connectorRef) || !has(object.spec.connectorRef.namespace) || object.spec.connectorRef.namespace == request.namespace',
+    // Said only if the expression below fails.
+    message: `${FOREIGN_PATH}: must be the request's own namespace`,
+    messageExpression: celSentence((own, got) => `${FOREIGN_PATH}: ${foreignNamespaceMessage(own, got)}`, 'request.namespace', 'object.spec.connectorRef.namespace'),
+    reason: 'Invalid',
+  },
+}
+
+export const REQUEST_STATUS: Guard = {
+  name: 'access-gate-request-status',
+  resource: 'accessrequests/status',
+  operations: ['UPDATE'],
+  validation: {
+    expression: `request.userInfo.username == '${serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)}'`,
+    message: `status: ${STATUS_WRITER_MESSAGE}`,
+    reason: 'Forbidden',
+  },
+}
+
+/** The policy and its binding, ready to be applied. */
+export const admissionPolicy = (guard: Guard): [policy: object, binding: object] => [
+  {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicy',
+    metadata: { name: guard.name },
+    spec: {
+      failurePolicy: 'Fail',
+      matchConstraints: {
+        resourceRules: [{ apiGroups: [GROUP], apiVersions: ['*'], operations: guard.operations, resources: [guard.resource], scope: 'Namespaced' }],
+      },
+      ...(guard.matchCondition === undefined ? {} : { matchConditions: [guard.matchCondition] }),
+      validations: [guard.validation],
+    },
+  },
+  {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicyBinding',
+    metadata: { name: guard.name },
+    spec: { policyName: guard.name, validationActions: ['Deny'] },
+  },
+]

@@ -1,0 +1,58 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import { admissionPolicy, REQUEST_NAMESPACE, REQUEST_STATUS } from './admission-policies.ts'
+import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition } from './crds.ts'
+
+/** A generated file: its path below the checkout, and what it must hold. */
+export interface GeneratedFile {
+  path: string
+  content: string
+}
+
+const file = (path: string, comments: string[], documents: object[]): GeneratedFile => ({
+  path,
+  content: [
+    ...['Generated from src/ by "npm run generate"; do not edit.', ...comments].map((line) => `# ${line}\n`),
+    documents.map((document) => stringify(document, { lineWidth: 0, aliasDuplicateObjects: false })).join('---\n'),
+  ].join(''),
+})
+
+/** All generated files, in the order of their paths. Pure. */
+export const generatedFiles = (): GeneratedFile[] => [
+  file('manifests/base/200-crd-access-policy.yaml', [], [customResourceDefinition(ACCESS_POLICY)]),
+  file('manifests/base/200-crd-access-request.yaml', [], [customResourceDefinition(ACCESS_REQUEST)]),
+  file(
+    'manifests/base/400-policy-request-namespace.yaml',
+    [
+      'A request reaches only a Connector beside it, also while the webhook is down or its configuration is gone.',
+      'CRD rules cannot see metadata.namespace; this policy can. Updates that leave the spec alone (finalizers, labels) pass unasked.',
+    ],
+    admissionPolicy(REQUEST_NAMESPACE),
+  ),
+  file(
+    'manifests/base/400-policy-request-status.yaml',
+    [
+      'The controller alone writes the status of a request; a cluster administrator is refused too, because a status is a record and not a switch.',
+      'Updates of the status subresource are the only way to it: the API server drops a status from a create and from an update of the object itself.',
+    ],
+    admissionPolicy(REQUEST_STATUS),
+  ),
+  file('manifests/connectors-crds/200-crd-connector.yaml', [], [customResourceDefinition(CONNECTOR)]),
+  file('manifests/connectors-crds/200-crd-connector-class.yaml', [], [customResourceDefinition(CONNECTOR_CLASS)]),
+]
+
+const contentOf = async (path: string): Promise<string | undefined> => {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** The files below `root` that are missing or hold something else. */
+export const staleFiles = async (root: string, files: readonly GeneratedFile[]): Promise<GeneratedFile[]> => {
+  const stale = await Promise.all(files.map(async ({ path, content }) => (await contentOf(join(root, path))) !== content))
+  return files.filter((_, index) => stale[index])
+}

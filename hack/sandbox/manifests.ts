@@ -1,0 +1,54 @@
+/** The shipped manifests, changed only where this machine is no cluster: Services lead to it, and webhooks listen on a port of it. */
+import { fileURLToPath } from 'node:url'
+import { parseAllDocuments, stringify } from 'yaml'
+import type { ClusterAccess } from '../control-plane/cluster-access.ts'
+
+const manifest = (name: string): string => fileURLToPath(new URL(`../../manifests/${name}`, import.meta.url))
+
+interface Manifest {
+  kind: string
+  metadata: { name: string; namespace?: string }
+  spec?: object
+  webhooks?: { clientConfig: { service?: { port?: number } } }[]
+}
+
+/** @param webhookPort where the webhook listens on this machine */
+export const localise = (object: Manifest, webhookPort: number): Manifest => {
+  // The API server resolves a Service of this type to its name: localhost.
+  if (object.kind === 'Service') return { ...object, spec: { type: 'ExternalName', externalName: 'localhost' } }
+  if (object.webhooks === undefined) return object
+  // The port that is dialled is the one named here, not a port of the Service.
+  const webhooks = object.webhooks.map((webhook) => {
+    const { service } = webhook.clientConfig
+    return service === undefined ? webhook : { ...webhook, clientConfig: { ...webhook.clientConfig, service: { ...service, port: webhookPort } } }
+  })
+  return { ...object, webhooks }
+}
+
+const render = async (cluster: ClusterAccess, name: string): Promise<Manifest[]> => {
+  const { stdout } = await cluster.kubectl(['kustomize', manifest(name)])
+  return parseAllDocuments(stdout).map((document) => document.toJS() as Manifest)
+}
+
+const apply = (cluster: ClusterAccess, objects: readonly Manifest[]): Promise<unknown> =>
+  cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input: objects.map((object) => stringify(object)).join('---\n') })
+
+/** Definitions first, and served, before anything that needs them. */
+export const applyManifests = async (cluster: ClusterAccess, webhookPort: number): Promise<void> => {
+  const objects = (await Promise.all(['self-signed', 'connectors-crds'].map((name) => render(cluster, name)))).flat()
+  const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDefinition' || kind === 'Namespace'
+  await apply(cluster, objects.filter(isDefinition))
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '-l', 'group=connectors.alauda.io'])
+  await apply(
+    cluster,
+    objects.filter((object) => !isDefinition(object)).map((object) => localise(object, webhookPort)),
+  )
+}
+
+const SAMPLES = fileURLToPath(new URL('samples.yaml', import.meta.url))
+
+/** A shared Connector, a policy, and a ServiceAccount that may see the Connector. */
+export const applySamples = async (cluster: ClusterAccess): Promise<void> => {
+  const args = ['apply', '--server-side', '--force-conflicts', '-f', SAMPLES]
+  await cluster.kubectl(args)
+}

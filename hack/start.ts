@@ -1,0 +1,85 @@
+/** `npm start`: a control plane on this machine with access-gate in it, until Ctrl-C. */
+import { copyFile, mkdir, rm } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { Command, InvalidArgumentError } from 'commander'
+import { messageOf } from '../src/errors.ts'
+import { createProgress } from './control-plane/progress.ts'
+import { resolveBinaries } from './control-plane/resolve.ts'
+import { startControlPlane } from './control-plane/start.ts'
+import { aborted, endingSignal } from './sandbox/ending.ts'
+import { applySamples } from './sandbox/manifests.ts'
+import { startSandbox } from './sandbox/sandbox.ts'
+
+interface Options {
+  port?: number
+  keep?: true
+}
+
+const SANDBOX = fileURLToPath(new URL('../.sandbox', import.meta.url))
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+
+const readPort = (text: string): number => {
+  const port = Number(text)
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new InvalidArgumentError('It must be a whole number from 1 to 65535.')
+  return port
+}
+
+const commandsToTry = (kubectl: string): string[] => {
+  const k = `${kubectl} --kubeconfig .sandbox/kubeconfig`
+  return [
+    `alias k='${k}'`,
+    'k apply -f docs/examples/pod.yaml && k get accessrequests -A',
+    'k apply -f docs/examples/approval-task.yaml && k get areq -A -o wide',
+    `k patch approvaltask deploy-prod -n cicd --subresource=status --type=merge -p '{"status":{"state":"approved"}}' && k wait areq -n connectors-shared --all --for=condition=Ready`,
+    'k get roles,rolebindings -n connectors-shared && k delete pod build-pod-7x9k2 -n cicd --wait=false && k get events -n connectors-shared',
+  ]
+}
+
+const run = async ({ port, keep }: Options): Promise<void> => {
+  const ending = endingSignal()
+  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout) })
+  await mkdir(SANDBOX, { recursive: true, mode: 0o700 })
+  const controlPlane = await startControlPlane({
+    binaries,
+    log: print,
+    signal: ending,
+    ...(port === undefined ? {} : { apiPort: port }),
+    ...(keep === true ? { dataDir: `${SANDBOX}/data` } : {}),
+  })
+  try {
+    const sandbox = await startSandbox({ cluster: controlPlane, log: print })
+    try {
+      await applySamples(controlPlane)
+      print('samples applied: Connector connectors-shared/prod-harbor, a policy for it, ServiceAccount cicd/builder; both feature flags are on')
+      await copyFile(controlPlane.adminKubeconfig, `${SANDBOX}/kubeconfig`)
+      print('kubeconfig written: .sandbox/kubeconfig')
+      print('ready: try these, in another terminal in this folder; Ctrl-C ends everything')
+      for (const command of commandsToTry(binaries.kubectl)) print(`  ${command}`)
+      const keepAlive = setInterval(() => undefined, 60_000)
+      const death = await Promise.race([aborted(ending), controlPlane.died, sandbox.webhook.failed, sandbox.controller.failed])
+      clearInterval(keepAlive)
+      if (death !== undefined) throw new Error(death)
+      print('stopping')
+    } finally {
+      await sandbox.stop()
+    }
+  } finally {
+    await controlPlane.stop()
+    await rm(`${SANDBOX}/kubeconfig`, { force: true })
+  }
+}
+
+const program = new Command('npm start --')
+  .description('Runs a control plane on this machine with access-gate in it, until Ctrl-C. A cluster of yours is never touched: KUBECONFIG is ignored.')
+  .option('--port <number>', 'port of the API server (otherwise a free one)', readPort)
+  .option('--keep', 'keep the data in .sandbox/data, so that a restart finds it again')
+  .allowExcessArguments(false)
+  .showHelpAfterError('(add --help for the options)')
+
+try {
+  await run(program.parse().opts<Options>())
+} catch (error) {
+  process.stderr.write(`${messageOf(error)}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,179 @@
+import type { AccessRequest, PolicySnapshot, ResolvedCheck } from '../api/access-request.ts'
+import type { AccessPolicy } from '../api/access-policy.ts'
+import type { ConfigMap } from '../api/config-map.ts'
+import type { Connector } from '../api/connector.ts'
+import { FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../api/names.ts'
+import type { Pod } from '../api/pod.ts'
+import type { CheckFact, CheckObject } from '../core/check.ts'
+import { checksRecordedAsPassed, isFinal } from '../core/conditions.ts'
+import { readFlags } from '../core/feature-flags.ts'
+import type { ObservedGrants } from '../core/grant.ts'
+import { selectorMatches } from '../core/label-selector.ts'
+import { boundUid, podFact } from '../core/pod-context.ts'
+import type { RequestFacts } from '../core/request-pass.ts'
+import { isResolved } from '../core/run-checks.ts'
+import type { Reader } from '../kube/ports.ts'
+import { storeKey } from '../kube/store.ts'
+import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS } from '../kube/resources.ts'
+import type { Caches } from './caches.ts'
+import type { CheckWatches } from './check-watches.ts'
+import { selectorOf, selectorQuery } from './check-selector.ts'
+
+export interface FactSources {
+  reader: Reader
+  caches: Caches
+  checks: Pick<CheckWatches, 'lookup'>
+}
+
+const isMatchedBy = (check: ResolvedCheck, object: CheckObject): boolean =>
+  (check.objectName === undefined || object.metadata.name === check.objectName) && selectorMatches(selectorOf(check), object.metadata.labels)
+
+const recordedFor = (policy: PolicySnapshot, check: ResolvedCheck): { name: string; uid: string }[] =>
+  (policy.matchedChecks ?? []).filter(({ name }) => name === check.name).map(({ ref }) => ref)
+
+const splitObjects = (check: ResolvedCheck, recorded: readonly { uid: string }[], all: Iterable<CheckObject>): CheckFact => {
+  const uids = new Set(recorded.map(({ uid }) => uid))
+  const fact: { objects: CheckObject[]; recorded: CheckObject[] } = { objects: [], recorded: [] }
+  for (const object of all) {
+    if (isMatchedBy(check, object)) fact.objects.push(object)
+    if (uids.has(object.metadata.uid ?? '')) fact.recorded.push(object)
+  }
+  return fact
+}
+
+const cachedCheck = ({ checks }: FactSources, policy: PolicySnapshot, check: ResolvedCheck, namespace: string): CheckFact => {
+  const known = checks.lookup(check.apiVersion, check.kind)
+  if (known.state !== 'ready') return { unreadable: known.message, failed: known.state === 'failed' }
+  return splitObjects(check, recordedFor(policy, check), known.store.byIndex('namespace', namespace))
+}
+
+/** The objects of a check from the API server itself: those that the selector finds, and the recorded ones by name. */
+const liveCheck = async ({ reader, checks }: FactSources, policy: PolicySnapshot, check: ResolvedCheck, namespace: string): Promise<CheckFact> => {
+  const known = checks.lookup(check.apiVersion, check.kind)
+  if (known.state !== 'ready') return { unreadable: known.message, failed: known.state === 'failed' }
+  const recorded = recordedFor(policy, check)
+  const [list, ...named] = await Promise.all([
+    reader.list(known.resource, { namespace, ...selectorQuery(check) }),
+    ...recorded.map(({ name }) => reader.get(known.resource, namespace, name)),
+  ])
+  const objects = new Map([...list.items, ...named.filter((object) => object !== undefined)].map((object) => [object.metadata.uid, object]))
+  return splitObjects(check, recorded, objects.values())
+}
+
+const checkKey = (policy: string, check: string): string => JSON.stringify([policy, check])
+
+const checksOf = (request: AccessRequest): { policy: PolicySnapshot; check: ResolvedCheck }[] =>
+  (request.status?.policies ?? []).flatMap((policy) => (policy.checks ?? []).map((check) => ({ policy, check })))
+
+/** ConfigMaps that a request's policies name, and the flags. */
+const templateNames = (policies: readonly { spec: AccessPolicy['spec'] }[]): string[] =>
+  policies.flatMap(({ spec }) => {
+    const checked = spec.checkGrantedPermission?.spec
+    if (checked === undefined) return []
+    return [...checked.checks.flatMap(({ ref }) => (ref === undefined ? [] : [ref.configMap.name])), checked.roleTemplate.ref.configMap.name]
+  })
+
+/** What was read from the API server itself, in one reconcile. */
+export interface ConfirmedFacts {
+  pod: Pod | undefined
+  connector: Connector | undefined
+  policies: AccessPolicy[]
+  configMaps: Map<string, ConfigMap | undefined>
+  checks: Map<string, CheckFact>
+}
+
+const connectorOf = (connector: Connector | undefined): Connector | undefined => (connector?.metadata.deletionTimestamp === undefined ? connector : undefined)
+
+/**
+ * Reads everything that a grant depends on from the API server itself.
+ * @returns undefined when the request is gone, or is no longer the one in the cache
+ */
+export const confirmFacts = async (sources: FactSources, cached: AccessRequest): Promise<ConfirmedFacts | undefined> => {
+  const { reader } = sources
+  const { metadata, spec } = cached
+  const { namespace: podNamespace, name: podName } = spec.context.objectRef
+  const snapshots = cached.status?.policies ?? []
+  const [request, pod, connector, policies, checks] = await Promise.all([
+    reader.get(ACCESS_REQUESTS, metadata.namespace, metadata.name),
+    reader.get(PODS, podNamespace, podName),
+    reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name),
+    snapshots.length > 0 ? [] : reader.list(ACCESS_POLICIES, metadata.namespace === undefined ? {} : { namespace: metadata.namespace }).then(({ items }) => items),
+    Promise.all(
+      checksOf(cached).map(async ({ policy, check }) => [checkKey(policy.name, check.name), await liveCheck(sources, policy, check, podNamespace)] as const),
+    ),
+  ])
+  if (request === undefined || request.metadata.resourceVersion !== metadata.resourceVersion) return undefined
+  const open = snapshots.filter((snapshot) => !isResolved([snapshot])).map(({ policySpec }) => ({ spec: policySpec }))
+  const names = new Set([FLAGS_CONFIG_MAP, ...templateNames(snapshots.length > 0 ? open : policies)])
+  const configMaps = await Promise.all([...names].map(async (name) => [name, await reader.get(CONFIG_MAPS, SYSTEM_NAMESPACE, name)] as const))
+  return { pod, connector, policies, configMaps: new Map(configMaps), checks: new Map(checks) }
+}
+
+/** Templates and expressions may read any field of a Pod; the cache keeps only a few. */
+const needsWholePod = (request: AccessRequest): boolean =>
+  !isResolved(request.status?.policies ?? []) || checksOf(request).some(({ check }) => check.cel !== undefined)
+
+const readPod = async ({ reader, caches }: FactSources, request: AccessRequest): Promise<Pod | undefined> => {
+  const { namespace, name } = request.spec.context.objectRef
+  const cached = caches.pods.get(namespace, name)
+  const bound = boundUid(request)
+  // A Pod that left the watch may only have lost its label; a Pod of another uid may be older than the request.
+  const known = cached !== undefined && (bound === undefined || cached.metadata.uid === bound)
+  return known && !needsWholePod(request) ? cached : reader.get(PODS, namespace, name)
+}
+
+const observedGrants = ({ caches }: FactSources, request: AccessRequest, deleted: ReadonlySet<string>): ObservedGrants => {
+  const own = <T extends { metadata: AccessRequest['metadata'] }>(objects: Iterable<T>): T[] =>
+    [...objects].filter(
+      ({ metadata }) => !deleted.has(metadata.name) && (metadata.ownerReferences ?? []).some(({ uid }) => uid === request.metadata.uid),
+    )
+  const key = storeKey(request.metadata.namespace, request.metadata.name)
+  return { roles: own(caches.roles.byIndex('owner', key)), bindings: own(caches.bindings.byIndex('owner', key)) }
+}
+
+export interface Progress {
+  confirmed: ConfirmedFacts | undefined
+  /** Grants that this reconcile has deleted; the cache may still show them. */
+  deleted: ReadonlySet<string>
+  grantErrors: ReadonlyMap<string, string>
+}
+
+/**
+ * The facts for one decision: from the caches, and from the API server where a cache cannot tell.
+ * @throws CodedError KUBE_* when something could not be read: unknown is no fact
+ */
+export const gatherFacts = async (sources: FactSources, request: AccessRequest, { confirmed, deleted, grantErrors }: Progress): Promise<RequestFacts> => {
+  const { reader, caches } = sources
+  const { metadata, spec, status } = request
+  const { namespace: podNamespace, name: podName } = spec.context.objectRef
+  const inert = isFinal(status) || metadata.deletionTimestamp !== undefined
+  const pod = inert ? undefined : confirmed === undefined ? await readPod(sources, request) : confirmed.pod
+  const cachedConnector = caches.connectors.get(metadata.namespace, spec.connectorRef.name)
+  const connector =
+    inert ? undefined : confirmed === undefined ? (cachedConnector ?? (await reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name))) : confirmed.connector
+  const needed = inert ? [] : checksOf(request)
+  const checks = new Map(
+    needed.map(({ policy, check }) => {
+      const key = checkKey(policy.name, check.name)
+      return [key, confirmed?.checks.get(key) ?? cachedCheck(sources, policy, check, podNamespace)]
+    }),
+  )
+  // What became known only after the confirmation is not confirmed: a grant asks for another one.
+  const isConfirmed =
+    confirmed !== undefined && (checksRecordedAsPassed(status) || needed.every(({ policy, check }) => confirmed.checks.has(checkKey(policy.name, check.name))))
+  const configMap = (name: string): ConfigMap | undefined =>
+    confirmed?.configMaps.has(name) ? confirmed.configMaps.get(name) : caches.configMaps.get(SYSTEM_NAMESPACE, name)
+  return {
+    request,
+    flags: readFlags(configMap(FLAGS_CONFIG_MAP)),
+    pod: podFact(request, pod),
+    connector: connectorOf(connector),
+    policies: confirmed?.policies ?? [...caches.policies.byIndex('namespace', metadata.namespace ?? '')],
+    templates: configMap,
+    checks: (policy, check) => checks.get(checkKey(policy, check)) ?? { objects: [], recorded: [] },
+    grants: observedGrants(sources, request, deleted),
+    grantErrors,
+    confirmed: isConfirmed,
+    podWatched: caches.pods.get(podNamespace, podName)?.metadata.uid === pod?.metadata.uid,
+  }
+}

@@ -1,0 +1,175 @@
+import type { Logger } from 'pino'
+import { LABEL } from '../api/names.ts'
+import { CodedError, messageOf } from '../errors.ts'
+import { eventSink } from '../kube/events.ts'
+import { leaderOnly } from '../kube/leader-only.ts'
+import { createLease } from '../kube/lease.ts'
+import type { Clock, Discovery, Reader, Watcher, Writer } from '../kube/ports.ts'
+import { createReflector, type Reflector } from '../kube/reflector.ts'
+import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS, ROLE_BINDINGS, ROLES } from '../kube/resources.ts'
+import { systemTimers, type Timers } from '../kube/timers.ts'
+import { buildMetricsServer, registerProcessMetrics } from '../metrics-server.ts'
+import { createCaches, type Caches } from './caches.ts'
+import { openChecks } from './check-index.ts'
+import { CheckWatches } from './check-watches.ts'
+import { createLoops } from './loops.ts'
+import { createControllerMetrics } from './metrics.ts'
+import type { ControllerOptions } from './options.ts'
+import { wireRequeue } from './requeue.ts'
+
+export type ControllerPorts = Reader & Writer & Watcher & Discovery
+
+export interface ControllerEnv {
+  logger: Logger
+  clock: Clock
+  /** Default: the system's. */
+  timers?: Timers
+}
+
+/** The controller role. */
+export interface RunningController {
+  metricsPort: number
+  /** Resolves when everything was read for the first time; it asks for the lease from then on. */
+  ready: Promise<void>
+  leading(): boolean
+  /** Rejects when the metrics server breaks by itself. */
+  failed: Promise<never>
+  /** Finishes what is under way, gives the lease back and closes everything. The same promise for every call. */
+  stop(): Promise<void>
+}
+
+/** How often kinds of check objects that nobody needs any more are looked for, in milliseconds. */
+const PRUNE_MS = 30_000
+/** A watch that was silent for longer than this (milliseconds) makes the replica unready: bookmarks come about every minute. */
+const STALE_MS = 150_000
+
+interface Source {
+  name: string
+  reflector: Reflector
+}
+
+const createSources = (kube: ControllerPorts, caches: Caches, systemNamespace: string, env: { clock: Clock; timers: Timers; logger: Logger }): Source[] => {
+  const base = { kube, clock: env.clock, timers: env.timers, random: Math.random, log: env.logger }
+  const granted = { labelSelector: LABEL.accessRequest }
+  return [
+    { name: 'accessrequests', reflector: createReflector({ ...base, resource: ACCESS_REQUESTS, store: caches.requests }) },
+    { name: 'accesspolicies', reflector: createReflector({ ...base, resource: ACCESS_POLICIES, store: caches.policies }) },
+    { name: 'connectors', reflector: createReflector({ ...base, resource: CONNECTORS, store: caches.connectors }) },
+    { name: 'pods', reflector: createReflector({ ...base, resource: PODS, store: caches.pods, labelSelector: `${LABEL.gated}=true` }) },
+    { name: 'configmaps', reflector: createReflector({ ...base, resource: CONFIG_MAPS, store: caches.configMaps, namespace: systemNamespace }) },
+    { name: 'roles', reflector: createReflector({ ...base, resource: ROLES, store: caches.roles, ...granted }) },
+    { name: 'rolebindings', reflector: createReflector({ ...base, resource: ROLE_BINDINGS, store: caches.bindings, ...granted }) },
+  ]
+}
+
+/**
+ * Starts the controller role.
+ * @throws CodedError CONFIG_INVALID when the metrics port is taken; nothing is left running then
+ */
+export const runController = async (options: ControllerOptions, kube: ControllerPorts, env: ControllerEnv): Promise<RunningController> => {
+  const { logger, clock, timers = systemTimers } = env
+  const stopping = new AbortController()
+  const caches = createCaches(logger)
+  const lease = createLease({
+    kube,
+    namespace: options.systemNamespace,
+    name: options.leaseName,
+    identity: options.identity,
+    clock,
+    timers,
+    random: Math.random,
+    log: logger,
+  })
+  const checks: CheckWatches = new CheckWatches({
+    kube,
+    clock,
+    timers,
+    random: Math.random,
+    logger,
+    onObject: (apiVersion, kind, object, old) => wired.onCheckObject(apiVersion, kind, object, old),
+    onKind: (apiVersion, kind) => wired.onCheckKind(apiVersion, kind),
+  })
+  const sources = createSources(kube, caches, options.systemNamespace, { clock, timers, logger })
+  const silence = (): Map<string, number> =>
+    new Map(sources.map(({ name, reflector }) => [name, reflector.lastContact === undefined ? -1 : (clock.now() - reflector.lastContact) / 1000]))
+  const metrics = createControllerMetrics({ caches, checks, queued: () => loops.queued(), leading: () => lease.held(), silence })
+  registerProcessMetrics(metrics.register)
+  const writer = leaderOnly(kube, lease)
+  const loops = createLoops({
+    reconcile: {
+      reader: kube,
+      writer,
+      events: eventSink({ writer: kube, clock, log: logger, reportingInstance: options.identity }),
+      caches,
+      checks,
+      clock,
+      timers,
+      logger,
+      onNotice: (reason) => metrics.notices.inc({ reason }),
+    },
+    metrics,
+    workers: options.workers,
+    timers,
+    random: Math.random,
+    logger,
+  })
+  const wired = wireRequeue(caches, loops)
+
+  const unready = (): string | undefined => {
+    const waiting = sources.filter(({ reflector }) => !reflector.hasSynced).map(({ name }) => name)
+    if (waiting.length > 0) return `not read yet: ${waiting.join(', ')}`
+    const silent = sources.filter(({ reflector }) => reflector.stale(clock.now(), STALE_MS)).map(({ name }) => name)
+    return silent.length > 0 ? `nothing was heard of ${silent.join(', ')} for ${STALE_MS / 1000} s` : undefined
+  }
+  const metricsApp = buildMetricsServer({ register: metrics.register, live: () => undefined, ready: unready, logger })
+  try {
+    await metricsApp.listen({ host: options.metricsHost, port: options.metricsPort })
+  } catch (error) {
+    throw new CodedError('CONFIG_INVALID', `the metrics server cannot listen on ${options.metricsHost}, port ${options.metricsPort}: ${messageOf(error)}`, { cause: error })
+  }
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch((error: unknown) => logger.error({ err: error }, 'the metrics server of the controller broke'))
+  metricsApp.server.on('error', failed.reject)
+
+  let cancelPrune: (() => void) | undefined
+  const prune = (): void => {
+    cancelPrune = timers.after(PRUNE_MS, () => {
+      checks.prune((key) => caches.requests.byIndex('kind', key).length > 0)
+      prune()
+    })
+  }
+  prune()
+  const reflecting = sources.map(({ reflector }) => reflector.run(stopping.signal))
+  const synced = Promise.all(sources.map(({ reflector }) => reflector.synced))
+  const lead = async (): Promise<void> => {
+    const all = await synced
+    if (!all.every(Boolean)) return
+    logger.info({ requests: caches.requests.size, pods: caches.pods.size }, 'everything was read, asking for the lease')
+    // A follower reads the kinds of check objects as well, so that it can go on at once.
+    for (const request of caches.requests.values()) for (const { apiVersion, kind } of openChecks(request)) checks.lookup(apiVersion, kind)
+    await lease.run({ onStartedLeading: (signal) => loops.run(signal), signal: stopping.signal })
+  }
+  const leadership = lead()
+
+  const stopAll = async (): Promise<void> => {
+    logger.info('controller stopping')
+    stopping.abort()
+    cancelPrune?.()
+    await Promise.all([leadership, checks.stop(), ...reflecting])
+    await metricsApp.close()
+    logger.info('controller stopped')
+  }
+  const waitSynced = async (): Promise<void> => {
+    await synced
+  }
+  const ready = waitSynced()
+  let stopped: Promise<void> | undefined
+  const address = metricsApp.addresses()[0]
+  return {
+    metricsPort: typeof address === 'object' ? address.port : options.metricsPort,
+    ready,
+    leading: () => lease.held(),
+    failed: failed.promise,
+    stop: () => (stopped ??= stopAll()),
+  }
+}

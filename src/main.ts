@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+/** The only place that reads arguments and environment, builds a client, and owns signals and the exit code. */
+import closeWithGrace from 'close-with-grace'
+import packageJson from '../package.json' with { type: 'json' }
+import { runWebhook } from '../webhooks/role.ts'
+import { commandLine, type Settings } from './command-line.ts'
+import { runController } from './controller/role.ts'
+import { isCoded, messageOf } from './errors.ts'
+import { createClient } from './kube/client.ts'
+import { systemClock } from './kube/timers.ts'
+import { createLogger } from './log.ts'
+
+/** Longer than the webhook's longest drain is rare; past this (milliseconds) the process ends however far it got. */
+const STOP_WITHIN_MS = 60_000
+
+const runRole = async ({ role, common, options }: Settings): Promise<void> => {
+  const { logLevel, ...where } = common
+  const logger = createLogger({ level: logLevel }).child({ role })
+  const kube = createClient({ ...where, userAgent: `access-gate/${packageJson.version} ${role}` })
+  logger.info({ version: packageJson.version, server: kube.server }, 'starting')
+  const env = { logger, clock: systemClock }
+  const running =
+    role === 'webhook'
+      ? await runWebhook(options, { reader: kube, writer: kube, permission: kube }, env)
+      : await runController(options, kube, env)
+  closeWithGrace({ delay: STOP_WITHIN_MS, logger: { error: (error: unknown) => logger.error({ err: error }, 'stopping after an error') } }, async ({ signal, err }) => {
+    logger.info({ signal, err }, 'stopping')
+    await running.stop()
+    kube.close()
+  })
+  running.failed.catch(async () => {
+    await running.stop()
+    process.exit(1)
+  })
+}
+
+/** One sentence for what the caller can mend; everything else with its stack. */
+const fail = (error: unknown): void => {
+  process.stderr.write(`error: ${isCoded(error) ? messageOf(error) : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  process.exit(1)
+}
+
+try {
+  await commandLine({ version: packageJson.version, env: process.env, run: runRole }).parseAsync()
+} catch (error) {
+  fail(error)
+}

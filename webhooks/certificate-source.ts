@@ -1,0 +1,88 @@
+import type { Logger } from 'pino'
+import { messageOf } from '../src/errors.ts'
+import type { Clock, Reader, Writer } from '../src/kube/ports.ts'
+import type { Timers } from '../src/kube/timers.ts'
+import type { HookMetrics } from './metrics.ts'
+import type { WebhookOptions } from './options.ts'
+import { createSelfSigned } from './self-signed.ts'
+import { startTicker, type Ticker } from './ticker.ts'
+import type { CertificatePair, ServingTls } from './tls.ts'
+import { watchFiles } from './watched-files.ts'
+
+export interface CertificateSourceDeps {
+  reader: Reader
+  writer: Writer
+  clock: Clock
+  logger: Logger
+  timers: Timers
+  metrics: HookMetrics
+  tls: ServingTls
+}
+
+/** Keeps the server in certificates, from files or of our own making. */
+export interface CertificateSource {
+  /** Begins; resolves at once where a certificate has to be asked for. @throws CodedError CONFIG_INVALID when a file cannot be used */
+  start(): Promise<void>
+  /** Resolves when the server has what a handshake needs and, for a certificate of our own making, the API server was told of its CA. */
+  ready: Promise<void>
+  stop(): Promise<void>
+}
+
+/** While there is no certificate yet, the Secret is tried this often, milliseconds. */
+const FIRST_MS = 1_000
+
+export const certificateSource = (options: WebhookOptions, deps: CertificateSourceDeps): CertificateSource => {
+  const { tls, logger, timers, metrics } = deps
+  const { certificate, clientCaFile } = options
+  const tickers: Ticker[] = []
+  const ready = Promise.withResolvers<void>()
+  let lastTrouble: string | undefined
+
+  const serve = (pair: CertificatePair): void => {
+    tls.setCertificate(pair)
+    metrics.certificate('loaded')
+    logger.info('serving certificate loaded')
+  }
+
+  /** The same trouble is told once, not at every try. */
+  const trouble = (error: unknown): void => {
+    const message = messageOf(error)
+    if (message === lastTrouble) return
+    lastTrouble = message
+    metrics.certificate('refused')
+    logger.error({ err: error }, tls.loaded ? 'the certificate could not be renewed or looked at; the one in use stays' : 'there is no certificate to serve with yet')
+  }
+
+  const checked = (task: () => Promise<unknown>) => async (): Promise<void> => {
+    await task()
+    lastTrouble = undefined
+    if (tls.loaded) ready.resolve()
+  }
+
+  const startFiles = async (paths: readonly string[], use: (contents: string[]) => void): Promise<void> => {
+    const refresh = checked(watchFiles(paths, use).refresh)
+    await refresh()
+    tickers.push(startTicker(timers, { first: options.filesMs, every: () => options.filesMs }, refresh, trouble))
+  }
+
+  const startSelfSigned = (serviceName: string, secretName: string, configurationName: string): void => {
+    const { systemNamespace: namespace, secretMs, bundleMs } = options
+    const service = `${serviceName}.${namespace}.svc`
+    const dnsNames = [service, `${service}.cluster.local`]
+    const selfSigned = createSelfSigned({ ...deps, use: serve }, { namespace, secretName, configurationName, dnsNames, secretMs })
+    const every = (): number => (tls.loaded ? bundleMs : Math.min(FIRST_MS, bundleMs))
+    tickers.push(startTicker(timers, { first: 0, every }, checked(selfSigned.refresh), trouble))
+  }
+
+  return {
+    start: async () => {
+      if (clientCaFile !== undefined) await startFiles([clientCaFile], ([pem = '']) => tls.setClientCa(pem))
+      if (certificate.kind === 'files') await startFiles([certificate.certFile, certificate.keyFile], ([cert = '', key = '']) => serve({ cert, key }))
+      else startSelfSigned(certificate.serviceName, certificate.secretName, certificate.configurationName)
+    },
+    ready: ready.promise,
+    stop: async () => {
+      await Promise.all(tickers.map((ticker) => ticker.stop()))
+    },
+  }
+}

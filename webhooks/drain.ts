@@ -1,0 +1,42 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+
+/**
+ * Whether the server is on its way out. The API server goes on using open connections to a Pod that terminates, so while
+ * draining every call is still answered, each reply asks for the connection to be closed, and only then is the server closed.
+ */
+export interface Drain {
+  readonly draining: boolean
+  start(): void
+}
+
+export const createDrain = (): Drain => {
+  let draining = false
+  return {
+    get draining() {
+      return draining
+    },
+    start: () => {
+      draining = true
+    },
+  }
+}
+
+export interface DrainTimes {
+  /** How long calls are served after the drain began, milliseconds. */
+  drainMs: number
+  /** How long calls in flight may take after that before their connections are cut, milliseconds. */
+  closeMs: number
+}
+
+/** Serves on for `drainMs`, then closes; resolves when no connection is left. */
+export const drainAndClose = async (app: FastifyInstance, drain: Drain, { drainMs, closeMs }: DrainTimes): Promise<void> => {
+  drain.start()
+  await sleep(drainMs)
+  const force = setTimeout(() => app.server.closeAllConnections(), closeMs)
+  try {
+    await app.close()
+  } finally {
+    clearTimeout(force)
+  }
+}

@@ -1,0 +1,66 @@
+import { SYSTEM_NAMESPACE } from '../src/api/names.ts'
+
+/** Where the serving certificate comes from. */
+export type CertificateOptions =
+  | {
+      kind: 'files'
+      /** PEM, as cert-manager mounts it; read again when it changes. */
+      certFile: string
+      keyFile: string
+    }
+  | {
+      kind: 'self-signed'
+      /** Name of the Service through which the API server calls the webhook. */
+      serviceName: string
+      /** Name of the Secret in the system namespace that all replicas share. */
+      secretName: string
+      /** Name of both webhook configurations, whose caBundle is kept. */
+      configurationName: string
+    }
+
+export interface WebhookOptions {
+  /** Address to listen on with TLS. Default: `::`, all addresses. */
+  host: string
+  /** TLS port; 0 takes a free one. Default 8443. */
+  port: number
+  /** Address of the plain metrics and health server. Default: `::`. */
+  metricsHost: string
+  /** Its port; 0 takes a free one. Default 8080. */
+  metricsPort: number
+  /** Where flags, templates, our service accounts and the shared Secret are. Default `connectors-system`. */
+  systemNamespace: string
+  /** Default: self-signed with the names of the shipped manifests. */
+  certificate: CertificateOptions
+  /** PEM file with the CAs of client certificates; when given, a client without one is refused in the handshake. Read again when it changes. */
+  clientCaFile?: string
+  /** How often certificate files are looked at, milliseconds. Default 5,000. */
+  filesMs: number
+  /** How often the shared Secret is read, milliseconds. Default 60,000. */
+  secretMs: number
+  /** How often caBundle is looked at, milliseconds. Default 8,000. */
+  bundleMs: number
+  /** How long the Pod hook may take, milliseconds; its timeoutSeconds is 3. Default 2,500. */
+  podDeadlineMs: number
+  /** How long an AccessPolicy waits for its templates to be read, milliseconds. Default 1,000. */
+  policyReadMs: number
+  /** How long the server goes on serving after it was told to stop, milliseconds. Default 10,000. */
+  drainMs: number
+  /** How long calls in flight may take after that, milliseconds. Default 5,000. */
+  closeMs: number
+}
+
+export const DEFAULT_WEBHOOK_OPTIONS: WebhookOptions = {
+  host: '::',
+  port: 8443,
+  metricsHost: '::',
+  metricsPort: 8080,
+  systemNamespace: SYSTEM_NAMESPACE,
+  certificate: { kind: 'self-signed', serviceName: 'access-gate-webhook', secretName: 'access-gate-webhook-tls', configurationName: 'access-gate' },
+  filesMs: 5_000,
+  secretMs: 60_000,
+  bundleMs: 8_000,
+  podDeadlineMs: 2_500,
+  policyReadMs: 1_000,
+  drainMs: 10_000,
+  closeMs: 5_000,
+}

@@ -1,0 +1,57 @@
+/** Gathers what core needs to know about a Pod at its admission: one parallel round of reads, a second one in a rare case. */
+import type { AccessRequest } from '../src/api/access-request.ts'
+import { FLAGS_CONFIG_MAP } from '../src/api/names.ts'
+import { readFlags, type Flags } from '../src/core/feature-flags.ts'
+import { mayStillHoldGrant, permissionQuestions, podIdentity, type ConnectorFact } from '../src/core/gate.ts'
+import type { ConnectorKey, PodKey } from '../src/core/request-identity.ts'
+import type { Permission, Reader } from '../src/kube/ports.ts'
+import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS } from '../src/kube/resources.ts'
+
+export interface PodFactDeps {
+  reader: Reader
+  permission: Permission
+  /** Where the flags are. */
+  systemNamespace: string
+  /** Told of each read that failed. */
+  unread: (what: string, error: unknown) => void
+}
+
+/** Flags that cannot be read are unknown, which grants nothing and asks for nothing. */
+export const readFlagsNow = async ({ reader, systemNamespace, unread }: PodFactDeps): Promise<Flags> => {
+  try {
+    return readFlags(await reader.get(CONFIG_MAPS, systemNamespace, FLAGS_CONFIG_MAP))
+  } catch (error) {
+    unread(`ConfigMap ${systemNamespace}/${FLAGS_CONFIG_MAP}`, error)
+    return readFlags(undefined)
+  }
+}
+
+/** Another Pod's request for the same Connector and Pod name: judged by its spec, because labels prove nothing. */
+const isPredecessor = ({ spec }: AccessRequest, connector: ConnectorKey, pod: PodKey): boolean => {
+  const { objectRef } = spec.context
+  return spec.connectorRef.name === connector.name && objectRef.namespace === pod.namespace && objectRef.name === pod.name && objectRef.uid !== pod.uid
+}
+
+/** A Connector that is being deleted is as good as gone. @throws CodedError KUBE_* */
+const readConnector = async ({ reader }: PodFactDeps, { namespace, name }: ConnectorKey): Promise<boolean> => {
+  const connector = await reader.get(CONNECTORS, namespace, name)
+  return connector !== undefined && connector.metadata.deletionTimestamp === undefined
+}
+
+/** @throws CodedError KUBE_* */
+export const connectorFact = async (deps: PodFactDeps, connector: ConnectorKey, pod: PodKey, serviceAccount: string): Promise<ConnectorFact> => {
+  const identity = podIdentity(pod.namespace, serviceAccount)
+  const { get, proxy, podPath } = permissionQuestions(connector, pod)
+  const [exists, mayGet, mayProxy, mayPodPath] = await Promise.all([
+    readConnector(deps, connector),
+    deps.permission.allows(identity, get),
+    deps.permission.allows(identity, proxy),
+    deps.permission.allows(identity, podPath),
+  ])
+  let predecessorMayHold = false
+  if (exists && mayGet && mayPodPath && !mayProxy) {
+    const { items } = await deps.reader.list(ACCESS_REQUESTS, { namespace: connector.namespace })
+    predecessorMayHold = items.some((request) => isPredecessor(request, connector, pod) && mayStillHoldGrant(request))
+  }
+  return { connector, exists, mayGet, mayProxy, mayPodPath, predecessorMayHold }
+}

@@ -1,0 +1,75 @@
+import type { AccessRequest } from '../src/api/access-request.ts'
+import { LABEL } from '../src/api/names.ts'
+import { labelValue } from '../src/core/request-identity.ts'
+import type { Clock, Reader } from '../src/kube/ports.ts'
+import { ACCESS_REQUESTS } from '../src/kube/resources.ts'
+
+/** How long a request that was made here counts as possibly unseen, milliseconds. */
+const WINDOW_MS = 60_000
+/** Below this many of them nothing is listed: all replicas together stay below the cap that core holds. */
+const LIST_FROM = 25
+/** How long a listed count is used, milliseconds. */
+const LIST_MS = 1_000
+/** Namespaces that are remembered; the one that was quiet longest is forgotten. */
+const MAX_NAMESPACES = 1_000
+/** Requests that are remembered for one namespace; more would say nothing more. */
+const MAX_REMEMBERED = 200
+
+interface NamespaceRecord {
+  /** When each request was made here, oldest first. */
+  made: number[]
+  listed?: { at: number; count: Promise<number> }
+}
+
+/** How many requests of a workload namespace wait for a Pod that nobody has seen yet. */
+export interface RequestCap {
+  /** The count as far as it is known; reads only when this replica has made many of late. @throws CodedError KUBE_* */
+  unseen(namespace: string): Promise<number>
+  /** To be called for each request before it is made. */
+  count(namespace: string): void
+}
+
+const unseenIn = (requests: readonly AccessRequest[], namespace: string): number =>
+  requests.filter(({ spec, status }) => spec.context.objectRef.namespace === namespace && status?.contextUID === undefined).length
+
+export const createRequestCap = (reader: Reader, clock: Clock): RequestCap => {
+  const namespaces = new Map<string, NamespaceRecord>()
+
+  const recordOf = (namespace: string): NamespaceRecord => {
+    const now = clock.now()
+    const record = namespaces.get(namespace) ?? { made: [] }
+    record.made = record.made.filter((at) => now - at < WINDOW_MS)
+    return record
+  }
+
+  const list = async (namespace: string): Promise<number> => {
+    const { items } = await reader.list(ACCESS_REQUESTS, { labelSelector: `${LABEL.contextNamespace}=${labelValue(namespace)}` })
+    return unseenIn(items, namespace)
+  }
+
+  return {
+    unseen: async (namespace) => {
+      const record = recordOf(namespace)
+      if (record.made.length < LIST_FROM) return record.made.length
+      const now = clock.now()
+      if (record.listed === undefined || now - record.listed.at >= LIST_MS) {
+        const count = list(namespace)
+        record.listed = { at: now, count }
+        count.catch(() => {
+          if (record.listed?.count === count) delete record.listed
+        })
+      }
+      const { at, count } = record.listed
+      const listed = await count
+      return listed + record.made.filter((made) => made >= at).length
+    },
+    count: (namespace) => {
+      const record = recordOf(namespace)
+      record.made = [...record.made.slice(1 - MAX_REMEMBERED), clock.now()]
+      namespaces.delete(namespace)
+      namespaces.set(namespace, record)
+      const [quietest] = namespaces.keys()
+      if (namespaces.size > MAX_NAMESPACES && quietest !== undefined) namespaces.delete(quietest)
+    },
+  }
+}

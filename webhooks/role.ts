@@ -1,0 +1,144 @@
+import { Registry } from 'prom-client'
+import type { Logger } from 'pino'
+import { CodedError, messageOf } from '../src/errors.ts'
+import type { Clock, Permission, Reader, Writer } from '../src/kube/ports.ts'
+import { systemTimers, type Timers } from '../src/kube/timers.ts'
+import { buildMetricsServer, registerProcessMetrics } from '../src/metrics-server.ts'
+import { validateAccessPolicy } from './access-policy.ts'
+import { mutateAccessRequest, validateAccessRequest } from './access-request.ts'
+import { validateAccessRequestStatus } from './access-request-status.ts'
+import { certificateSource } from './certificate-source.ts'
+import { withDeadline } from './deadline.ts'
+import { createDrain, drainAndClose } from './drain.ts'
+import type { Hook } from './hook.ts'
+import { createHookMetrics, type HookMetrics } from './metrics.ts'
+import type { WebhookOptions } from './options.ts'
+import { mutatePod, validatePod } from './pod.ts'
+import { createPodAdmission } from './pod-admission.ts'
+import { createRequestCap } from './request-cap.ts'
+import { buildWebhookServer } from './server.ts'
+import { createServingTls } from './tls.ts'
+
+export interface WebhookPorts {
+  reader: Reader
+  writer: Writer
+  permission: Permission
+}
+
+export interface WebhookEnv {
+  logger: Logger
+  clock: Clock
+  /** Default: the system's. */
+  timers?: Timers
+  /** Aborted: as if stop() was called. */
+  signal?: AbortSignal
+}
+
+/** A process that answers at all is alive: there is nothing here that a restart would mend. */
+const live = (): undefined => undefined
+
+/** A read of the certificate that hangs does not hold up the end; what becomes of it concerns nobody any more. */
+const ignoreLate = (): void => undefined
+
+/** The webhook role, listening on both ports. */
+export interface RunningWebhook {
+  /** `https://<host>:<port>` */
+  url: string
+  port: number
+  metricsPort: number
+  /**
+   * Resolves when the first certificate is in use (until then handshakes fail and readyz says so) and, when it is of our own
+   * making, its CA is in the webhook configurations.
+   */
+  ready: Promise<void>
+  /** Rejects when a server breaks by itself. */
+  failed: Promise<never>
+  /** Drains and closes everything; resolves when nothing of it is left. The same promise for every call. */
+  stop(): Promise<void>
+}
+
+type HookDeps = WebhookPorts & { logger: Logger; clock: Clock; timers: Timers; metrics: HookMetrics }
+
+/** All hooks of the shipped webhook configurations. */
+export const createHooks = (options: WebhookOptions, deps: HookDeps): Hook[] => {
+  const { systemNamespace, podDeadlineMs, policyReadMs } = options
+  const cap = createRequestCap(deps.reader, deps.clock)
+  return [
+    mutateAccessRequest(systemNamespace),
+    validateAccessRequest,
+    validateAccessRequestStatus(systemNamespace),
+    validateAccessPolicy({ ...deps, systemNamespace, readMs: policyReadMs }),
+    mutatePod,
+    validatePod(createPodAdmission({ ...deps, cap, systemNamespace, deadlineMs: podDeadlineMs })),
+  ]
+}
+
+interface Listening {
+  listen(at: { host: string; port: number }): Promise<string>
+  addresses(): readonly (string | { port: number })[]
+}
+
+const listen = async (app: Listening, what: string, host: string, port: number): Promise<number> => {
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    throw new CodedError('CONFIG_INVALID', `the ${what} cannot listen on ${host}, port ${port}: ${messageOf(error)}`, { cause: error })
+  }
+  const [address] = app.addresses()
+  return typeof address === 'object' ? address.port : port
+}
+
+const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+/**
+ * Starts the webhook role.
+ * @throws CodedError CONFIG_INVALID when a port is taken or a certificate file cannot be used; nothing is left running then
+ */
+export const runWebhook = async (options: WebhookOptions, ports: WebhookPorts, env: WebhookEnv): Promise<RunningWebhook> => {
+  const { logger, clock, timers = systemTimers, signal } = env
+  const register = new Registry()
+  registerProcessMetrics(register)
+  const metrics = createHookMetrics(register)
+  const drain = createDrain()
+  const ready = (): string | undefined => {
+    if (drain.draining) return 'this replica is shutting down'
+    return tls.loaded ? undefined : 'there is no serving certificate yet'
+  }
+  const requireClientCertificate = options.clientCaFile !== undefined
+  const hooks = createHooks(options, { ...ports, logger, clock, timers, metrics })
+  const app = buildWebhookServer({ hooks, drain, live, ready, metrics, logger, requireClientCertificate })
+  const tls = createServingTls(app.server, { clientCa: requireClientCertificate })
+  const metricsApp = buildMetricsServer({ register, live, ready, logger })
+  const source = certificateSource(options, { ...ports, logger, clock, timers, metrics, tls })
+
+  let stopped: Promise<void> | undefined
+  const stopAll = async (): Promise<void> => {
+    logger.info('webhook stopping: serving on until the API server has gone elsewhere')
+    const sourceStopped = source.stop()
+    await drainAndClose(app, drain, options)
+    await metricsApp.close()
+    await withDeadline(timers, options.closeMs, () => sourceStopped, ignoreLate)
+    logger.info('webhook stopped')
+  }
+  const stop = (): Promise<void> => (stopped ??= stopAll())
+
+  const failed = Promise.withResolvers<never>()
+  // Whoever waits for it gets the error; nobody has to.
+  failed.promise.catch((error: unknown) => logger.error({ err: error }, 'a server of the webhook broke'))
+  try {
+    await source.start()
+    const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
+    const port = await listen(app, 'webhook server', options.host, options.port)
+    app.server.on('error', failed.reject)
+    metricsApp.server.on('error', failed.reject)
+    const onAbort = (): void => {
+      stop().catch(failed.reject)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true) onAbort()
+    return { url: `https://${urlHost(options.host)}:${port}`, port, metricsPort, ready: source.ready, failed: failed.promise, stop }
+  } catch (error) {
+    await Promise.all([app.close(), metricsApp.close(), source.stop()])
+    throw error
+  }
+}
