@@ -6,6 +6,7 @@ import { ControlPlaneFailure } from './control-plane/failure.ts'
 import { createProgress } from './control-plane/progress.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
+import { startSandbox, type Sandbox } from './sandbox/sandbox.ts'
 import { createReport } from './test-run/report.ts'
 import { countsLine, judge, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
 import { ensureBuilt, listFiles, runTap, type TapRun } from './test-run/tap.ts'
@@ -85,10 +86,14 @@ const main = async (): Promise<number> => {
       unavailable = messageOf(error)
     }
   }
+  let sandbox: Sandbox | undefined
   try {
+    // The shipped manifests, with webhook and controller in this process, for all integration tests together.
+    if (controlPlane !== undefined) sandbox = await startSandbox({ cluster: controlPlane, log: print })
     const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
     const files = controlPlane === undefined ? others : [...integration, ...others]
     const { counts, code } = await runFiles(asked.options, files, cluster, ending)
+    await sandbox?.stop()
     await controlPlane?.stop()
     if (unavailable !== undefined) for (const line of unavailableLines(integration, unavailable, isCi)) print(line)
     if (integration.length + others.length === 0) print('no test file was found for these arguments')
@@ -96,6 +101,7 @@ const main = async (): Promise<number> => {
     print(countsLine(judged.counts))
     return judged.exitCode
   } finally {
+    await sandbox?.stop()
     await controlPlane?.stop()
   }
 }

@@ -52,7 +52,8 @@ export const ACCESS_REQUEST: Kind = {
   plural: 'accessrequests',
   scope: 'Namespaced',
   shortNames: ['areq'],
-  categories: ['connectors'],
+  // Not "connectors": kubectl reads a word as a category first, and "get connectors" would list no Connector where theirs has another category.
+  categories: ['access-gate'],
   description:
     'AccessRequest records that one workload wants to use one Connector from one Pod, and how far the approval is. It lives in the namespace of the Connector. ' +
     'It is made when such a Pod is created; people rarely make one.',
@@ -78,7 +79,7 @@ export const ACCESS_POLICY: Kind = {
   plural: 'accesspolicies',
   scope: 'Namespaced',
   shortNames: ['apol'],
-  categories: ['connectors'],
+  categories: ['access-gate'],
   description: 'AccessPolicy says which Connectors of its namespace need approval, which checks must pass, and which permission is then granted to the one Pod.',
   spec: AccessPolicySpecSchema,
   status: AccessPolicyStatusSchema,
@@ -99,8 +100,6 @@ export const CONNECTOR: Kind = {
   kind: 'Connector',
   plural: 'connectors',
   scope: 'Namespaced',
-  // kubectl reads "connectors" as the category before it reads it as this plural: outside it, no Connector would be listed.
-  categories: ['connectors'],
   description: 'Connector is the credential-free way to one tool: a Git server, a registry, a cluster.',
   spec: ConnectorSpecSchema,
   status: ConnectorStatusSchema,

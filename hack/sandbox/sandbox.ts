@@ -28,6 +28,7 @@ export interface SandboxOptions {
 export interface Sandbox {
   webhook: RunningWebhook
   controller: RunningController
+  /** More calls change nothing. */
   stop(): Promise<void>
 }
 
@@ -62,10 +63,12 @@ export const startSandbox = async ({ cluster, log, logLevel = 'warn' }: SandboxO
   const clients = await Promise.all([clientFor(cluster, SERVICE_ACCOUNT.webhook), clientFor(cluster, SERVICE_ACCOUNT.controller)])
   const [webhookKube, controllerKube] = clients
   const stops: (() => Promise<void>)[] = []
-  const stop = async (): Promise<void> => {
+  let stopped: Promise<void> | undefined
+  const stopAll = async (): Promise<void> => {
     for (const stopPart of stops.toReversed()) await stopPart()
     for (const client of clients) client.close()
   }
+  const stop = (): Promise<void> => (stopped ??= stopAll())
   try {
     const webhook = await runWebhook(
       { ...DEFAULT_WEBHOOK_OPTIONS, host: LOOPBACK, port, metricsHost: LOOPBACK, metricsPort: 0, drainMs: 0, bundleMs: 2_000 },

@@ -53,7 +53,7 @@ export const createLoops = ({ reconcile, metrics, workers, timers, random, logge
       random,
       log: logger,
       onFailure: (key, error, failures, retryInMs) => {
-        const fields = { loop, key, failures, retryInMs: Math.round(retryInMs), error: messageOf(error) }
+        const fields = { loop, object: key, failures, retryInMs: Math.round(retryInMs), error: messageOf(error) }
         if (isRace(error) || isCoded(error, 'NOT_LEADER')) logger.debug(fields, 'looking again')
         else if (isCoded(error)) logger.warn(fields, 'it failed and is tried again')
         else logger.error({ ...fields, err: error }, 'it failed unexpectedly and is tried again')
