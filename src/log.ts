@@ -17,7 +17,14 @@ const SECRET_FIELD = /(authorization|cookie|token|password|passphrase|secret|key
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration'
 
 /** Credentials inside a sentence: an Authorization value, a JSON web token, a private key. */
-const SECRET_TEXT = /\b(Bearer|Basic)\s+[\w~+/.=-]{6,}|\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g
+const SECRET_TEXT = new RegExp(
+  [
+    String.raw`\b(?:Bearer|Basic)\s+[\w~+/.=-]{6,}`,
+    String.raw`\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*`,
+    String.raw`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`,
+  ].join('|'),
+  'g',
+)
 
 const cleanText = (text: string): string => text.replace(SECRET_TEXT, HIDDEN)
 
@@ -55,10 +62,20 @@ const cleanObject = (value: object, depth: number, inSecret: boolean): Record<st
   const secret = inSecret || kind === 'Secret' || kind === 'SecretList'
   const result: Record<string, unknown> = {}
   for (const [name, field] of Object.entries(value)) {
-    const hidden = (SECRET_FIELD.test(name) && field !== undefined && field !== null) || (secret && (name === 'data' || name === 'stringData' || name === LAST_APPLIED))
-    result[name] = hidden ? HIDDEN : clean(field, depth + 1, secret)
+    const isNamedSecret = SECRET_FIELD.test(name) && field !== undefined && field !== null
+    const isContent = secret && (name === 'data' || name === 'stringData' || name === LAST_APPLIED)
+    result[name] = isNamedSecret || isContent ? HIDDEN : clean(field, depth + 1, secret)
   }
   return result
+}
+
+/** What a call of a level is given. An error without a message would lend pino its own, as it is. */
+const cleanArgs = (args: readonly unknown[]): unknown[] => {
+  const [first, message, ...values] = args.map((arg) => (typeof arg === 'string' ? cleanText(arg) : arg))
+  if (message !== undefined || typeof first !== 'object' || first === null) return [first, message, ...values]
+  const err: unknown = first instanceof Error ? first : Reflect.get(first, 'err')
+  if (!(err instanceof Error)) return [first]
+  return [first === err ? { err } : first, cleanText(err.message)]
 }
 
 export const createLogger = ({ level, destination }: LogOptions): Logger => {
@@ -69,16 +86,28 @@ export const createLogger = ({ level, destination }: LogOptions): Logger => {
     formatters: {
       level: (label: string) => ({ level: label }),
       log: (fields: Record<string, unknown>) => cleanObject(fields, 0, false),
-      bindings: (fields: Record<string, unknown>) => cleanObject(fields, 0, false),
     },
     // Errors are cleaned before a serializer sees them; pino's own would show every property of one.
     serializers: { err: (value: unknown) => clean(value, 0, false), error: (value: unknown) => clean(value, 0, false) },
     hooks: {
       logMethod(this: Logger, args: Parameters<Logger['info']>, method: (this: Logger, ...args: Parameters<Logger['info']>) => void) {
-        const cleaned = args.map((arg: unknown) => (typeof arg === 'string' ? cleanText(arg) : arg))
-        Reflect.apply(method, this, cleaned)
+        Reflect.apply(method, this, cleanArgs(args))
       },
     },
   }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  const logger: Logger = destination === undefined ? pino(options) : pino(options, destination)
+  for (const name of ['child', 'setBindings']) cleanArguments(logger, name)
+  return logger
+}
+
+/** The formatter above does not see what a child is bound to. Children inherit the method that is set here. */
+const cleanArguments = (logger: Logger, name: string): void => {
+  const original: unknown = Reflect.get(logger, name)
+  if (typeof original !== 'function') throw new Error(`the logger has no ${name}`)
+  Object.defineProperty(logger, name, {
+    value(this: Logger, ...args: unknown[]): unknown {
+      const [bindings, ...others] = args
+      return Reflect.apply(original, this, [clean(bindings, 0, false), ...others])
+    },
+  })
 }

@@ -117,7 +117,7 @@ export const kubeApi = (transport: Transport): KubeApi => {
       read(resource, { method: 'PATCH', path: objectPath(resource, namespace, name), contentType: 'application/merge-patch+json', ...bodyOf(patch) }),
 
     remove: async (resource: Resource, namespace: string | undefined, name: string, precondition?: Precondition) => {
-      const options = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', ...(precondition === undefined ? {} : { preconditions: precondition }) }
+      const options = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', preconditions: precondition }
       try {
         await success({ method: 'DELETE', path: objectPath(resource, namespace, name), ...bodyOf(options) })
         return true
@@ -133,7 +133,8 @@ export const kubeApi = (transport: Transport): KubeApi => {
 
 /** Objects of a namespaced kind without a namespace would be sent to the path of all namespaces, which takes none. */
 const ownNamespace = (resource: Resource, { metadata }: KubeObject): string | undefined => {
-  if (resource.namespaced && metadata.namespace === undefined) throw new KubeError('KUBE_INVALID', `${resource.kind} ${JSON.stringify(metadata.name)} needs a namespace`)
+  if (resource.namespaced && metadata.namespace === undefined)
+    throw new KubeError('KUBE_INVALID', `${resource.kind} ${JSON.stringify(metadata.name)} needs a namespace`)
   return metadata.namespace
 }
 

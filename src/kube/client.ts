@@ -69,7 +69,8 @@ const loadFile = (config: KubeConfig, file: string): void => {
     withTokenFiles(config, file)
   } catch (error) {
     const code = field(error, 'code')
-    throw invalid(typeof code === 'string' && /^E[A-Z]+$/.test(code) ? `the kubeconfig ${file} cannot be read (${code}); give the path of one that can` : `${file} is no kubeconfig`)
+    const isSystemFault = typeof code === 'string' && /^E[A-Z]+$/.test(code)
+    throw invalid(isSystemFault ? `the kubeconfig ${file} cannot be read (${code}); give the path of one that can` : `${file} is no kubeconfig`)
   }
 }
 
@@ -100,8 +101,9 @@ const load = ({ kubeconfig, context, inCluster }: ClientOptions): KubeConfig => 
   const config = loadFiles(kubeconfig)
   if (context !== undefined) config.setCurrentContext(context)
   const name = config.getCurrentContext()
-  if (config.getContextObject(name) === null) throw invalid(`the kubeconfig ${kubeconfig} has no context ${JSON.stringify(name ?? '')}; it has: ${config.getContexts().map((c) => c.name).join(', ') || 'none'}`)
-  return config
+  if (config.getContextObject(name) !== null) return config
+  const names = config.getContexts().map((one) => one.name)
+  throw invalid(`the kubeconfig ${kubeconfig} has no context ${JSON.stringify(name ?? '')}; it has: ${names.join(', ') || 'none'}`)
 }
 
 const serverOf = (config: KubeConfig): URL => {

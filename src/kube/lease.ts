@@ -69,7 +69,8 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
     leading && timers.monotonic() - renewed.monotonic < RENEW_DEADLINE_MS && clock.now() - renewed.wall < RENEW_DEADLINE_MS
 
   const observe = (lease: Lease): Observation => {
-    const isSame = observed !== undefined && observed.lease.metadata.uid === lease.metadata.uid && observed.lease.metadata.resourceVersion === lease.metadata.resourceVersion
+    const before = observed?.lease.metadata
+    const isSame = before?.uid === lease.metadata.uid && before?.resourceVersion === lease.metadata.resourceVersion
     observed = { lease, since: isSame && observed !== undefined ? observed.since : timers.monotonic() }
     return observed
   }

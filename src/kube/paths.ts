@@ -5,7 +5,7 @@ import type { Resource } from './ports.ts'
 /** One part of a path. An empty name would turn the read of an object into the read of a list. */
 const segment = (what: string, text: string): string => {
   if (text === '' || text === '.' || text === '..' || text.includes('/') || text.includes('%'))
-    throw new CodedError('KUBE_INVALID', `${what} ${JSON.stringify(text)} cannot be part of a path; a name is neither empty nor "." nor ".." and holds neither "/" nor "%"`)
+    throw new CodedError('KUBE_INVALID', `${what} ${JSON.stringify(text)} is no name: one is neither empty nor "." nor ".." and holds neither "/" nor "%"`)
   return encodeURIComponent(text)
 }
 

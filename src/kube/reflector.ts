@@ -139,7 +139,8 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
       if (version === undefined || signal.aborted) return
       watchedSince = timers.monotonic()
       await watch(version, signal)
-      if (!signal.aborted && timers.monotonic() - watchedSince < TOO_SHORT_MS) throw new KubeError('KUBE_UNAVAILABLE', `the watch of ${resource.plural} ended at once`)
+      const isRefused = !signal.aborted && timers.monotonic() - watchedSince < TOO_SHORT_MS
+      if (isRefused) throw new KubeError('KUBE_UNAVAILABLE', `the watch of ${resource.plural} ended at once`)
     } finally {
       if (wasHealthy(watchedSince)) {
         failures = 0

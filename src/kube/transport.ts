@@ -1,6 +1,7 @@
 /** HTTP to one API server: kept connections, deadlines, size limits, one more try after a 401. Knows nothing of resources. */
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
+import { createSecureContext } from 'node:tls'
 import type { CredentialSource, Credentials, TlsMaterial } from './credentials.ts'
 import { messageOf } from '../errors.ts'
 import { KubeError } from './kube-error.ts'
@@ -96,10 +97,7 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
   const connectionsFor = ({ tls, proxy }: Credentials): Connections => {
     if (connections?.tls === tls) return connections
     if (connections !== undefined) dropIdle(connections.requests)
-    const options = { keepAliveMsecs: PROBE_MS, timeout: IDLE_MS }
-    const agent = (keepAlive: boolean, maxSockets: number): http.Agent =>
-      secure ? new https.Agent({ ...options, ...tls, keepAlive, maxSockets }) : new http.Agent({ ...options, keepAlive, maxSockets })
-    connections = proxy === undefined ? { tls, requests: agent(true, MAX_CONNECTIONS), watches: agent(false, Number.POSITIVE_INFINITY) } : { tls, requests: proxy, watches: proxy }
+    connections = proxy === undefined ? { tls, ...directAgents(secure, tls) } : { tls, requests: proxy, watches: proxy }
     return connections
   }
 
@@ -200,6 +198,15 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
       connections = undefined
     },
   }
+}
+
+const directAgents = (secure: boolean, tls: TlsMaterial): Pick<Connections, 'requests' | 'watches'> => {
+  const kept = { keepAlive: true, keepAliveMsecs: PROBE_MS, timeout: IDLE_MS, maxSockets: MAX_CONNECTIONS }
+  if (!secure) return { requests: new http.Agent(kept), watches: new http.Agent() }
+  const { ca, cert, key, ...peer } = tls
+  // Parsed once. As plain options they would be parsed for each connection, and be part of the name that each request looks its connection up by.
+  const secureContext = createSecureContext({ ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) })
+  return { requests: new https.Agent({ ...kept, ...peer, secureContext }), watches: new https.Agent({ ...peer, secureContext }) }
 }
 
 /** After a fault the waiting connections are likely dead too. */

@@ -18,16 +18,16 @@ interface Bench extends LogLines {
   time: FakeTime
   store: Store<ConfigMap>
   reflector: Reflector
-  names(): string[]
+  names: () => string[]
   /** Which of list and watch was called, in order; a watch with where it began. */
-  calls(): string[]
-  stop(): Promise<void>
+  calls: () => string[]
+  stop: () => Promise<void>
 }
 
 /** Runs a reflector over memory-kube with random 1, so that a backoff is exactly 1 s, 2 s, 4 s … */
 const bench = (t: Test, prepare: (kube: MemoryKube) => void = () => undefined): Bench => {
   const time = fakeTime(START)
-  const kube = memoryKube({ now: time.clock.now })
+  const kube = memoryKube({ now: () => time.clock.now() })
   const lines = logLines()
   const store = createStore<ConfigMap>({ log: lines.log })
   prepare(kube)

@@ -5,7 +5,7 @@ import { createLogger } from '../../src/log.ts'
 export interface LogLines {
   log: Logger
   /** Level and message of each line, for example "warn the watch failed". */
-  messages(): string[]
+  messages: () => string[]
   /** The whole lines, parsed. */
   readonly lines: Record<string, unknown>[]
 }

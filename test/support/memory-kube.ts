@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { AccessQuestion, Identity } from '../../src/api/access-review.ts'
-import type { KubeObject, ObjectMeta } from '../../src/api/meta.ts'
+import type { KubeObject } from '../../src/api/meta.ts'
 import { CodedError } from '../../src/errors.ts'
 import type {
   Discovery,
@@ -22,8 +22,8 @@ import type {
   Writer,
 } from '../../src/kube/ports.ts'
 import * as resources from '../../src/kube/resources.ts'
+import { absent, conflict, copy, inNamespace, keyOf, keyOfObject, kindKey, merged, notServed, pick, place, received, refuseAll, selected, timestamp, withoutMeta, type Stored } from './memory-objects.ts'
 import { watchChannel } from './memory-watch.ts'
-import { fieldMatcher, labelMatcher } from './selectors.ts'
 
 export type Verb = 'get' | 'list' | 'create' | 'replace' | 'replaceStatus' | 'mergePatch' | 'remove' | 'watch' | 'allows' | 'resourceFor' | 'emit'
 
@@ -75,7 +75,6 @@ export interface MemoryKube extends Reader, Writer, Watcher, Discovery, Permissi
   readonly openWatches: number
 }
 
-type Stored = KubeObject & Record<string, unknown>
 interface Change {
   version: number
   resource: string
@@ -86,47 +85,6 @@ interface OpenWatch {
   take(change: Change): void
   bookmark(): void
   end(error?: Error): void
-}
-
-const kindKey = (r: { apiVersion: string; plural: string }): string => `${r.apiVersion}/${r.plural}`
-const notServed = (resource: Resource): CodedError =>
-  new CodedError('KUBE_NOT_FOUND', `the API server serves no ${resource.plural} of ${resource.apiVersion}`)
-const conflict = (resource: Resource, name: string, why: string): CodedError => new CodedError('KUBE_CONFLICT', `${resource.plural} "${name}" ${why}`)
-const absent = (resource: Resource, name: string): CodedError => new CodedError('KUBE_NOT_FOUND', `${resource.plural} "${name}" not found`)
-
-const withoutMeta = (object: Stored): object => ({ ...object, metadata: undefined, status: undefined })
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** RFC 7386. */
-const merged = (target: unknown, patch: unknown): unknown => {
-  if (!isRecord(patch)) return patch
-  const result: Record<string, unknown> = isRecord(target) ? { ...target } : {}
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key]
-    else result[key] = merged(result[key], value)
-  }
-  return result
-}
-
-const keyOf = (namespace: string | undefined, name: string): string => `${namespace ?? ''}/${name}`
-const keyOfObject = (resource: Resource, meta: ObjectMeta): string => keyOf(resource.namespaced ? meta.namespace : undefined, meta.name)
-/** Through JSON, as over the wire: undefined fields are gone. */
-const copy = <T extends KubeObject>(_of: Resource<T>, object: KubeObject): T => JSON.parse(JSON.stringify(object))
-const received = (object: KubeObject): Stored => JSON.parse(JSON.stringify(object))
-const inNamespace = (namespace: string | undefined): { namespace?: string } => (namespace === undefined ? {} : { namespace })
-const place = (namespace: string | undefined, name: string): { namespace?: string; name: string } => ({ ...inNamespace(namespace), name })
-const selected = (resource: Resource, { namespace, labelSelector, fieldSelector }: ListOptions): ((object: Stored) => boolean) => {
-  const labels = labelMatcher(labelSelector)
-  const fields = fieldMatcher(fieldSelector)
-  return (object) => (namespace === undefined || !resource.namespaced || object.metadata.namespace === namespace) && labels(object) && fields(object)
-}
-const timestamp = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
-const refuseAll = (): boolean => false
-const pick = <T extends object, K extends keyof T>(from: T, keys: readonly K[]): Partial<Pick<T, K>> => {
-  const result: Partial<Pick<T, K>> = {}
-  for (const key of keys) if (from[key] !== undefined) result[key] = from[key]
-  return result
 }
 
 export const memoryKube = (options: { now?: () => number } = {}): MemoryKube => {

@@ -12,8 +12,8 @@ export const isRunning = (pid: number): boolean => {
   }
 }
 
-/** Starts a script of test/support and waits for the one line of JSON that it says. It leads a process group of its own. */
-export const startScript = async <T>(script: string, args: readonly string[]): Promise<{ child: ChildProcess; said: T }> => {
+/** Starts a script of test/support and waits for the one line of JSON that it says, its `said`. It leads a process group of its own. */
+export const startScript = async (script: string, args: readonly string[]): Promise<{ child: ChildProcess; said: string }> => {
   const child = spawn(process.execPath, [script, ...args], { detached: true, stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout.setEncoding('utf8')
@@ -22,7 +22,7 @@ export const startScript = async <T>(script: string, args: readonly string[]): P
     if (outcome === undefined) throw new Error(`${script} ended before it said anything: ${text}`)
     text += String(outcome[0])
   }
-  return { child, said: JSON.parse(text) as T }
+  return { child, said: text }
 }
 
 /** Ends a process and waits until it is gone. */

@@ -1,0 +1,77 @@
+import fc from 'fast-check'
+import { test } from 'tap'
+import { CodedError } from '../../src/errors.ts'
+import { cutBytes, eventObject, eventSink } from '../../src/kube/events.ts'
+import type { EventRecord, EventSink } from '../../src/kube/ports.ts'
+import { EVENTS } from '../../src/kube/resources.ts'
+import { fakeTime } from '../support/fake-time.ts'
+import { logLines, type LogLines } from '../support/log-lines.ts'
+import { memoryKube, type MemoryKube } from '../support/memory-kube.ts'
+
+const record = (overrides: Partial<EventRecord> = {}): EventRecord => ({
+  regarding: { apiVersion: 'connectors.alauda.io/v1alpha1', kind: 'AccessRequest', namespace: 'shared', name: 'git-build-1', uid: 'uid-1' },
+  type: 'Normal',
+  reason: 'Granted',
+  action: 'Grant',
+  note: 'Pod ci/build may use Connector git',
+  ...overrides,
+})
+
+const bench = (): LogLines & { kube: MemoryKube; sink: EventSink } => {
+  const time = fakeTime()
+  const kube = memoryKube({ now: () => time.clock.now() })
+  const lines = logLines()
+  return { ...lines, kube, sink: eventSink({ writer: kube, clock: time.clock, log: lines.log, reportingInstance: 'controller-0' }) }
+}
+
+await test('an Event is written beside its object', async (t) => {
+  t.strictSame(eventObject(record(), Date.parse('2026-01-02T03:04:05.678Z'), 'controller-0'), {
+    apiVersion: 'events.k8s.io/v1',
+    kind: 'Event',
+    metadata: { name: 'git-build-1.64e9794b37be6aa3', namespace: 'shared' },
+    eventTime: '2026-01-02T03:04:05.678000Z',
+    reportingController: 'access-gate',
+    reportingInstance: 'controller-0',
+    regarding: record().regarding,
+    type: 'Normal',
+    reason: 'Granted',
+    action: 'Grant',
+    note: 'Pod ci/build may use Connector git',
+  })
+  const cluster = eventObject(record({ regarding: { apiVersion: 'v1', kind: 'Namespace', namespace: '', name: 'x', uid: 'u' } }), 0, 'i')
+  t.match(cluster, { metadata: { namespace: 'default' }, regarding: { namespace: undefined } })
+})
+
+await test('the same thing said again is one Event, another note is another', async (t) => {
+  const { kube, sink, messages } = bench()
+  await sink.emit(record())
+  await sink.emit(record())
+  await sink.emit(record({ note: 'something else' }))
+  await sink.emit(record({ regarding: { ...record().regarding, uid: 'uid-2' } }))
+  t.same([kube.all(EVENTS, 'shared').length, messages()], [3, []])
+})
+
+await test('a failure is one line in the log, never an error', async (t) => {
+  const { kube, sink, lines } = bench()
+  kube.fail('create', EVENTS, new CodedError('KUBE_FORBIDDEN', 'events is forbidden'))
+  await sink.emit(record())
+  t.match(lines, [{ level: 'warn', reason: 'Granted', regarding: 'AccessRequest shared/git-build-1', error: 'events is forbidden', msg: 'an Event could not be recorded' }])
+})
+
+await test('names and words are cut to what the API server takes', async (t) => {
+  const long = eventObject(record({ regarding: { ...record().regarding, name: `${'a'.repeat(235)}.-.${'b'.repeat(15)}` }, reason: 'R'.repeat(300), action: 'A'.repeat(300) }), 0, 'i'.repeat(300))
+  t.match(long, { metadata: { name: /^a{235}\.[0-9a-f]{16}$/ }, reason: 'R'.repeat(128), action: 'A'.repeat(128), reportingInstance: 'i'.repeat(128) })
+  t.equal(eventObject(record({ note: 'ü'.repeat(600) }), 0, 'i').note, `${'ü'.repeat(510)}…`)
+})
+
+await test('a text cut to bytes fits, is whole characters, and stays when it fits', async (t) => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.integer({ min: 3, max: 80 }), (raw, max) => {
+      const text = raw.toWellFormed()
+      const cut = cutBytes(text, max)
+      if (Buffer.byteLength(text) <= max) return cut === text
+      return Buffer.byteLength(cut) <= max && cut.endsWith('…') && text.startsWith(cut.slice(0, -1)) && !cut.includes('\uFFFD'.repeat(text.includes('\uFFFD') ? 100 : 1))
+    }),
+  )
+  t.pass('holds')
+})
