@@ -8,8 +8,8 @@ import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
 import { startSandbox, type Sandbox } from './sandbox/sandbox.ts'
 import { createReport } from './test-run/report.ts'
-import { countsLine, judge, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
-import { ensureBuilt, listFiles, runTap, type TapRun } from './test-run/tap.ts'
+import { countsLine, filesFor, judge, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
+import { ensureBuilt, findTestFiles, runTap } from './test-run/tap.ts'
 
 const HELP = `Usage: npm test [-- [files, folders or globs] [options of tap]]
 
@@ -21,9 +21,6 @@ Environment:
   CI=true   integration tests that cannot run count as failed
 `
 
-/** How long tap may take to end after a signal, in milliseconds. */
-const END_MS = 10_000
-
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
 /** From the first signal on everything ends; the second one changes nothing. */
@@ -34,16 +31,15 @@ const createEnding = () => {
   return controller.signal
 }
 
-/** tap ends its test files when it is told to end; if it does not, it is killed. */
-const endTap = ({ child, ended }: TapRun): void => {
-  child.kill('SIGTERM')
-  const force = setTimeout(() => child.kill('SIGKILL'), END_MS)
-  ended.finally(() => clearTimeout(force)).catch(() => undefined)
-}
-
 const startForTests = async (ending: AbortSignal): Promise<ControlPlane> => {
   const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
-  const controlPlane = await startControlPlane({ binaries, log: print, signal: ending })
+  // The signal ends a start; later on, what uses the control plane is stopped before it.
+  const starting = new AbortController()
+  const onEnding = (): void => starting.abort(ending.reason)
+  ending.throwIfAborted()
+  ending.addEventListener('abort', onEnding)
+  const controlPlane = await startControlPlane({ binaries, log: print, signal: starting.signal })
+  ending.removeEventListener('abort', onEnding)
   controlPlane.died.then((sentence) => print(`the control plane broke down: ${sentence}`), () => undefined)
   return controlPlane
 }
@@ -61,8 +57,7 @@ const runFiles = async (options: readonly string[], files: readonly string[], cl
   // A test must never reach a cluster of the user's by accident.
   const env = { ...process.env, KUBECONFIG: '/dev/null', ...(cluster !== undefined && { ACCESS_GATE_TEST_CONTROL_PLANE: cluster }) }
   const tap = runTap(options, files, env, (text) => report.write(text))
-  const onEnding = (): void => endTap(tap)
-  ending.addEventListener('abort', onEnding)
+  ending.addEventListener('abort', () => tap.end())
   const code = await tap.ended
   return { counts: report.end(), code }
 }
@@ -76,7 +71,9 @@ const main = async (): Promise<number> => {
   const ending = createEnding()
   const isCi = process.env['CI'] === 'true'
   await ensureBuilt(print)
-  const { integration, others } = selectFiles(await listFiles(asked.paths))
+  const { files: selected, missing } = filesFor(asked.paths, findTestFiles())
+  if (missing.length > 0) throw new Error(`no test file is named by ${missing.join(', ')}`)
+  const { integration, others } = selectFiles(selected)
   let controlPlane: ControlPlane | undefined
   let unavailable: string | undefined
   if (integration.length > 0) {
@@ -96,7 +93,6 @@ const main = async (): Promise<number> => {
     await sandbox?.stop()
     await controlPlane?.stop()
     if (unavailable !== undefined) for (const line of unavailableLines(integration, unavailable, isCi)) print(line)
-    if (integration.length + others.length === 0) print('no test file was found for these arguments')
     const judged = judge({ counts, runnerCode: ending.aborted ? 1 : code, isCi, ...(unavailable !== undefined && { unavailable }) })
     print(countsLine(judged.counts))
     return judged.exitCode

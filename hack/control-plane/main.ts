@@ -79,6 +79,7 @@ Environment:
 
 try {
   const options = program.parse().opts<Options>()
+  if (options.start !== true && Object.keys(options).length > 0) throw new Error('--data-dir, --port and --audit-log say how to run a control plane: add --start')
   const resolved = await resolveBinaries({ progress: createProgress(process.stderr) })
   await report(resolved)
   if (options.start === true) await stay(resolved, options)

@@ -92,7 +92,8 @@ const throwIfEnded = async (site: Site, programs: readonly string[]): Promise<vo
 }
 
 const waitUntilReady = async (site: Site, server: string, credentials: Credentials, signal: AbortSignal | undefined): Promise<void> => {
-  const target = { server, caPem: credentials.ca.certPem, token: credentials.adminToken }
+  // Another program may listen on the port, and say nothing: ask again soon, and see whether ours has ended.
+  const target = { server, caPem: credentials.ca.certPem, token: credentials.adminToken, answerMs: 1_000 }
   const isReady = async (): Promise<boolean> => {
     signal?.throwIfAborted()
     await throwIfEnded(site, ['etcd', 'kube-apiserver'])
@@ -208,6 +209,8 @@ export const startControlPlane = async (options: ControlPlaneOptions): Promise<C
     return { ...createClusterAccess(description), adminKubeconfig, server, caPem, binaries, hasControllerManager, requestHeader, description, pids: site.pids, died, stop }
   } catch (error) {
     await stop()
+    // What was in progress failed because it was stopped.
+    signal?.throwIfAborted()
     throw error
   }
 }

@@ -27,7 +27,7 @@ export const localise = (object: Manifest, webhookPort: number): Manifest => {
 
 const render = async (cluster: ClusterAccess, name: string): Promise<Manifest[]> => {
   const { stdout } = await cluster.kubectl(['kustomize', manifest(name)])
-  return parseAllDocuments(stdout).map((document) => document.toJS() as Manifest)
+  return parseAllDocuments(stdout).map((document): Manifest => document.toJS())
 }
 
 const apply = (cluster: ClusterAccess, objects: readonly Manifest[]): Promise<unknown> =>

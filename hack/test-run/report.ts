@@ -32,18 +32,29 @@ export const createReport = (print: (line: string) => void): Report => {
     count(counts, result)
     if (!result.ok && result.skip === false && result.todo === false) failures.push(result)
   })
-  // An assertion at the top is a test file that ended.
-  parser.on('assert', (file: Result) => {
+  let ended: Result | undefined
+  const show = (): void => {
+    if (ended === undefined) return
+    const file = ended
+    ended = undefined
     const seconds = ((file.time ?? 0) / 1000).toFixed(1)
     const passed = counts.passed - total.passed
     print(`${file.ok ? 'ok  ' : 'FAIL'} ${file.name}  ${passed} passed, ${counts.failed - total.failed} failed, ${seconds} s`)
     for (const failure of failures.splice(0)) for (const line of describeFailure(failure)) print(line)
     total = { ...counts }
+  }
+  // An assertion at the top is a test file that ended. If it failed as a whole, that is told right after it.
+  parser.on('assert', (file: Result) => {
+    show()
+    ended = file
+    queueMicrotask(show)
   })
+  parser.on('child', show)
   return {
     write: (text) => void parser.write(text),
     end: () => {
       parser.end()
+      show()
       return counts
     },
   }

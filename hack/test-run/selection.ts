@@ -1,4 +1,5 @@
-/** What `npm test` was asked to run. Pure. */
+/** What `npm test` was asked to run, and what came of it. Pure. */
+import { matchesGlob, normalize } from 'node:path'
 
 export const INTEGRATION_FOLDER = 'test/integration/'
 
@@ -14,6 +15,20 @@ export const readArguments = (args: readonly string[]): Asked => ({
   help: args.includes('--help') || args.includes('-h'),
   paths: args.filter((arg) => !arg.startsWith('-')),
   options: args.filter((arg) => arg.startsWith('-')),
+})
+
+const isNamed = (file: string, path: string): boolean => {
+  const plain = normalize(path).replace(/\/$/, '')
+  return file === plain || plain === '.' || file.startsWith(`${plain}/`) || matchesGlob(file, plain)
+}
+
+/**
+ * The files that one of the paths names, as file, folder or glob; all of them when there are no paths.
+ * `missing` are the paths that name no test file.
+ */
+export const filesFor = (paths: readonly string[], all: readonly string[]): { files: string[]; missing: string[] } => ({
+  files: all.filter((file) => paths.length === 0 || paths.some((path) => isNamed(file, path))),
+  missing: paths.filter((path) => !all.some((file) => isNamed(file, path))),
 })
 
 export interface Selection {

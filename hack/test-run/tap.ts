@@ -1,8 +1,9 @@
 /** Runs tap. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { errorCode } from '../control-plane/error-code.ts'
 import { run } from '../control-plane/run.ts'
 import { ROOT, withOurNode } from '../project.ts'
 
@@ -29,26 +30,43 @@ export const ensureBuilt = async (print: (line: string) => void): Promise<void> 
   if (code !== 0 || !isBuilt()) throw new Error(`tap build failed: ${stdout}${stderr}`)
 }
 
-/** The test files that tap finds for these paths; all of them when there are none. */
-export const listFiles = async (paths: readonly string[]): Promise<string[]> => {
-  const { stdout } = await run(process.execPath, [TAP, 'list', ...paths], { cwd: ROOT, env: withOurNode(process.env) })
-  return stdout.split('\n').filter((line) => line.endsWith('.test.ts')).toSorted()
-}
+/** All test files, as .taprc says. */
+export const findTestFiles = (): string[] => globSync('test/**/*.test.ts', { cwd: ROOT }).toSorted()
 
 export interface TapRun {
-  child: ChildProcess
-  /** tap's exit code. */
+  /** tap's exit code. No test process of it runs on then. */
   ended: Promise<number>
+  /** Ends tap and its test processes. */
+  end(): void
+}
+
+/** How long tap may take to end after a signal, in milliseconds. */
+const END_MS = 5_000
+
+/** tap leads a process group of its own, so that its test processes go with it. */
+const signalGroup = ({ pid }: ChildProcess, signal: NodeJS.Signals): void => {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, signal)
+  } catch (error) {
+    if (errorCode(error) !== 'ESRCH') throw error
+  }
 }
 
 /** Runs test files; the raw TAP goes to `onTap`, what crashing files say on standard error to ours. */
 export const runTap = (options: readonly string[], files: readonly string[], env: NodeJS.ProcessEnv, onTap: (text: string) => void): TapRun => {
   const args = [TAP, 'run', ...options, '--reporter=tap', ...files]
-  const child = spawn(process.execPath, args, { cwd: ROOT, env: withOurNode(env), stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, args, { cwd: ROOT, env: withOurNode(env), detached: true, stdio: ['ignore', 'pipe', 'inherit'] })
   child.stdout.setEncoding('utf8').on('data', onTap)
   const ended = new Promise<number>((resolve, reject) => {
     child.once('error', reject)
+    child.once('exit', () => signalGroup(child, 'SIGKILL'))
     child.once('close', (code) => resolve(code ?? 1))
   })
-  return { child, ended }
+  const end = (): void => {
+    signalGroup(child, 'SIGTERM')
+    const force = setTimeout(() => signalGroup(child, 'SIGKILL'), END_MS)
+    child.once('exit', () => clearTimeout(force))
+  }
+  return { ended, end }
 }

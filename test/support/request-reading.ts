@@ -42,7 +42,8 @@ export const untilReads = async (reader: Reader, { namespace, name }: { namespac
   )
 }
 
-const WAITING: Reading = { AccessCheckReady: 'Unknown/Pending', AccessPermissionSync: 'Unknown/Pending', Ready: 'Unknown/Pending' }
+/** Pod, Connector and policies were looked at: a request that is only stored reads Unknown/Pending everywhere. */
+const WAITING: Reading = { ContextObjectValid: 'True/Active', AccessPolicyMatched: 'True/Matched', AccessCheckReady: 'Unknown/Pending', AccessPermissionSync: 'Unknown/Pending', Ready: 'Unknown/Pending' }
 const USABLE: Reading = { AccessCheckReady: 'True/Passed', AccessPermissionSync: 'True/Synced', Ready: 'True/Synced' }
 
 /** The readings that nearly every test waits for. */

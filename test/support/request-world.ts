@@ -141,8 +141,9 @@ export class World {
       if (request === undefined) return
       const facts = this.#facts(request, confirmed, grantErrors, deleted)
       const { effects } = decideAccessRequest(facts, this.now)
-      grantErrors = new Map()
       if (effects.length === 0) return
+      // Kept until the next attempt, so that telling of a failure is not followed by another attempt at once.
+      if (effects.some(({ type }) => type === 'apply-grant')) grantErrors = new Map()
       for (const effect of effects) {
         if (effect.type === 'confirm') {
           if (this.request !== request) throw new Conflict()
@@ -181,6 +182,7 @@ export class World {
         }
         live.roles.set(role.metadata.name, role)
         cached.roles.set(role.metadata.name, role)
+        deleted.delete(role.metadata.name)
         done()
         live.bindings.set(binding.metadata.name, binding)
         cached.bindings.set(binding.metadata.name, binding)

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,11 +17,16 @@ interface Pids {
   stubborn: number
 }
 
+const holdGuard = async (folder: string): Promise<{ child: ChildProcess; said: Pids }> => {
+  const { child, said } = await startScript(HOLD_GUARD, [folder])
+  return { child, said: JSON.parse(said) }
+}
+
 const shell = (folder: string, name: string, script: string) => ({ name, command: '/bin/sh', args: ['-c', script], cwd: folder, logFile: join(folder, `${name}.log`) })
 
 await test('killing the starter ends the programs, their own children and the guard, and removes the folder', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'access-gate-test-'))
-  const { child, said } = await startScript<Pids>(HOLD_GUARD, [folder])
+  const { child, said } = await holdGuard(folder)
   t.ok(isRunning(said.polite) && isRunning(-said.stubborn) && isRunning(said.guard))
   await kill(child, 'SIGKILL')
   await waitUntil('all processes are gone', () => !isRunning(-said.polite) && !isRunning(-said.stubborn) && !isRunning(said.guard))
@@ -29,7 +35,7 @@ await test('killing the starter ends the programs, their own children and the gu
 
 await test("Ctrl-C in the starter's terminal does not reach the guard and its programs: the starter decides", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'access-gate-test-'))
-  const { child, said } = await startScript<Pids>(HOLD_GUARD, [folder])
+  const { child, said } = await holdGuard(folder)
   // What a terminal does: the signal goes to the whole group. SIGTERM here, which the script takes no notice of.
   process.kill(-(child.pid ?? 0), 'SIGTERM')
   process.kill(said.guard, 'SIGINT')
