@@ -33,10 +33,11 @@ const render = async (cluster: ClusterAccess, name: string): Promise<Manifest[]>
 const apply = (cluster: ClusterAccess, objects: readonly Manifest[]): Promise<unknown> =>
   cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input: objects.map((object) => stringify(object)).join('---\n') })
 
+const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDefinition' || kind === 'Namespace'
+
 /** Definitions first, and served, before anything that needs them. */
 export const applyManifests = async (cluster: ClusterAccess, webhookPort: number): Promise<void> => {
   const objects = (await Promise.all(['self-signed', 'connectors-crds'].map((name) => render(cluster, name)))).flat()
-  const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDefinition' || kind === 'Namespace'
   await apply(cluster, objects.filter(isDefinition))
   await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '-l', 'group=connectors.alauda.io'])
   await apply(
