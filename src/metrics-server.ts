@@ -23,7 +23,10 @@ export const healthAnswer = (health: Health): { code: 200 | 503; text: string } 
 /** `/metrics`, `/healthz` and `/readyz` over plain HTTP, for every role. Does not listen: the role says where. */
 export const buildMetricsServer = ({ register, live, ready, logger }: MetricsServerDeps): FastifyInstance => {
   const app = fastify({ logger: false, bodyLimit: 1, requestTimeout: 10_000, forceCloseConnections: true })
-  for (const [path, health] of [['/healthz', live], ['/readyz', ready]] as const) {
+  for (const [path, health] of [
+    ['/healthz', live],
+    ['/readyz', ready],
+  ] as const) {
     app.get(path, (_request, reply) => {
       const { code, text } = healthAnswer(health)
       return reply.code(code).type('text/plain; charset=utf-8').send(text)

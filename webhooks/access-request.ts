@@ -20,9 +20,7 @@ const inNamespace = (object: AccessRequest, namespace: string | undefined): Acce
 
 /** Defaults on CREATE and UPDATE. What has the wrong shape is left as it is: the schema and the validating hook come next and name the field. */
 export const mutateAccessRequest = (systemNamespace: string): Hook => {
-  const ours: ReadonlySet<string> = new Set(
-    [SERVICE_ACCOUNT.webhook, SERVICE_ACCOUNT.csi].map((name) => serviceAccountUser(systemNamespace, name)),
-  )
+  const ours: ReadonlySet<string> = new Set([SERVICE_ACCOUNT.webhook, SERVICE_ACCOUNT.csi].map((name) => serviceAccountUser(systemNamespace, name)))
   const answer = ({ object, oldObject, userInfo, namespace }: AdmissionRequest): Answer => {
     if (!isRequest(object)) return ALLOWED
     const sent = inNamespace(object, namespace)

@@ -50,7 +50,10 @@ export const certificateSource = (options: WebhookOptions, deps: CertificateSour
     if (message === lastTrouble) return
     lastTrouble = message
     metrics.certificate('refused')
-    logger.error({ err: error }, tls.loaded ? 'the certificate could not be renewed or looked at; the one in use stays' : 'there is no certificate to serve with yet')
+    logger.error(
+      { err: error },
+      tls.loaded ? 'the certificate could not be renewed or looked at; the one in use stays' : 'there is no certificate to serve with yet',
+    )
   }
 
   const checked = (task: () => Promise<unknown>) => async (): Promise<void> => {

@@ -24,8 +24,7 @@ const splitPem = (bundle: string): string[] => bundle.match(/-----BEGIN CERTIFIC
 const endOf = (certificate: X509Certificate): number => certificate.validToDate.getTime()
 const startOf = (certificate: X509Certificate): number => certificate.validFromDate.getTime()
 
-const isDue = (certificate: X509Certificate, now: number): boolean =>
-  endOf(certificate) - now < (endOf(certificate) - startOf(certificate)) * RENEWED_AT
+const isDue = (certificate: X509Certificate, now: number): boolean => endOf(certificate) - now < (endOf(certificate) - startOf(certificate)) * RENEWED_AT
 
 type Generate = (...given: Parameters<typeof generateType>) => Promise<CertificatePair>
 

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyInstance } from 'fastify'
+import { sleep, type Timers } from '../src/kube/timers.ts'
 
 /**
  * Whether the server is on its way out. The API server goes on using open connections to a Pod that terminates, so while
@@ -22,6 +21,12 @@ export const createDrain = (): Drain => {
   }
 }
 
+/** As much of a fastify server as is needed to close it. */
+export interface Closing {
+  server: { closeAllConnections(): void }
+  close(): PromiseLike<unknown>
+}
+
 export interface DrainTimes {
   /** How long calls are served after the drain began, milliseconds. */
   drainMs: number
@@ -30,13 +35,13 @@ export interface DrainTimes {
 }
 
 /** Serves on for `drainMs`, then closes; resolves when no connection is left. */
-export const drainAndClose = async (app: FastifyInstance, drain: Drain, { drainMs, closeMs }: DrainTimes): Promise<void> => {
+export const drainAndClose = async (app: Closing, drain: Drain, timers: Timers, { drainMs, closeMs }: DrainTimes): Promise<void> => {
   drain.start()
-  await sleep(drainMs)
-  const force = setTimeout(() => app.server.closeAllConnections(), closeMs)
+  await sleep(timers, drainMs)
+  const cancel = timers.after(closeMs, () => app.server.closeAllConnections())
   try {
     await app.close()
   } finally {
-    clearTimeout(force)
+    cancel()
   }
 }

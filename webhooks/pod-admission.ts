@@ -43,6 +43,7 @@ export interface PodAdmission {
 }
 
 const HOOK = 'validate-pod'
+const none = (): number => 0
 const AT_THE_MOUNT = 'the request will be made at the mount'
 
 /** What is known of each Connector, and those that could not be looked at: one of them is no reason to leave the others out. */
@@ -94,12 +95,12 @@ export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
     const { pod, volumes, serviceAccount, requestedBy, dryRun } = asked
     const unread = (what: string, error: unknown): void => failed('error', pod, `${what} could not be read`, error)
     const facts = { ...deps, unread }
-    const [flags, { known, unknown }, unseenRequests] = await Promise.all([
+    const [flags, { known, unknown }, unseen] = await Promise.all([
       readFlagsNow(facts),
       connectorFacts(facts, asked),
-      volumes.connectors.length === 0 ? 0 : cap.unseen(pod.namespace),
+      volumes.connectors.length === 0 ? none : cap.unseen(pod.namespace),
     ])
-    const decision = decideAtAdmission({ flags, pod, serviceAccount, requestedBy, connectors: known, problems: volumes.problems, unseenRequests })
+    const decision = decideAtAdmission({ flags, pod, serviceAccount, requestedBy, connectors: known, problems: volumes.problems, unseenRequests: unseen() })
     const warnings = [
       ...decision.warnings,
       ...unknown.map(({ namespace, name }) => `Connector ${namespace}/${name} could not be looked at now; ${AT_THE_MOUNT}`),

@@ -18,13 +18,20 @@ const MAX_REMEMBERED = 200
 interface NamespaceRecord {
   /** When each request was made here, oldest first. */
   made: number[]
-  listed?: { at: number; count: Promise<number> }
+  /** All that were ever made here. */
+  total: number
+  /** The last list: when it was asked for, how many had been made here by then, and what it said. */
+  listed?: { at: number; total: number; count: Promise<number> }
 }
 
 /** How many requests of a workload namespace wait for a Pod that nobody has seen yet. */
 export interface RequestCap {
-  /** The count as far as it is known; reads only when this replica has made many of late. @throws CodedError KUBE_* */
-  unseen(namespace: string): Promise<number>
+  /**
+   * Reads only when this replica has made many of late.
+   * @returns the count as far as it is known, to be asked for at the moment of the decision: what was made since is in it
+   * @throws CodedError KUBE_*
+   */
+  unseen(namespace: string): Promise<() => number>
   /** To be called for each request before it is made. */
   count(namespace: string): void
 }
@@ -37,7 +44,7 @@ export const createRequestCap = (reader: Reader, clock: Clock): RequestCap => {
 
   const recordOf = (namespace: string): NamespaceRecord => {
     const now = clock.now()
-    const record = namespaces.get(namespace) ?? { made: [] }
+    const record = namespaces.get(namespace) ?? { made: [], total: 0 }
     record.made = record.made.filter((at) => now - at < WINDOW_MS)
     return record
   }
@@ -50,22 +57,23 @@ export const createRequestCap = (reader: Reader, clock: Clock): RequestCap => {
   return {
     unseen: async (namespace) => {
       const record = recordOf(namespace)
-      if (record.made.length < LIST_FROM) return record.made.length
+      if (record.made.length < LIST_FROM) return () => recordOf(namespace).made.length
       const now = clock.now()
       if (record.listed === undefined || now - record.listed.at >= LIST_MS) {
         const count = list(namespace)
-        record.listed = { at: now, count }
+        record.listed = { at: now, total: record.total, count }
         count.catch(() => {
           if (record.listed?.count === count) delete record.listed
         })
       }
-      const { at, count } = record.listed
+      const { total, count } = record.listed
       const listed = await count
-      return listed + record.made.filter((made) => made >= at).length
+      return () => listed + record.total - total
     },
     count: (namespace) => {
       const record = recordOf(namespace)
       record.made = [...record.made.slice(1 - MAX_REMEMBERED), clock.now()]
+      record.total += 1
       namespaces.delete(namespace)
       namespaces.set(namespace, record)
       const [quietest] = namespaces.keys()

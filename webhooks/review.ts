@@ -2,13 +2,7 @@
  * The wire: a parsed body to an AdmissionRequest, an Answer to the text of an AdmissionReview. Hand-written, because it runs
  * for every admission in the cluster that concerns us.
  */
-import {
-  ADMISSION_API_VERSION,
-  ADMISSION_KIND,
-  type AdmissionRequest,
-  type GroupVersionResource,
-  type Operation,
-} from '../src/api/admission-review.ts'
+import { ADMISSION_API_VERSION, ADMISSION_KIND, type AdmissionRequest, type GroupVersionResource, type Operation } from '../src/api/admission-review.ts'
 import { isRecord, shown } from '../src/core/json-shape.ts'
 import type { Answer } from './answer.ts'
 
@@ -73,7 +67,7 @@ const nameOf = ({ group, resource }: HookResource): string => (group === '' ? re
 const HEAD = `{"apiVersion":"${ADMISSION_API_VERSION}","kind":"${ADMISSION_KIND}","response":{"uid":`
 
 /** Of more warnings than these the rest is counted: the API server cuts all of them together at 4096 characters. */
-const MAX_WARNINGS = 10
+const MAX_WARNINGS = 20
 
 /** A warning travels in an HTTP header: the API server drops one that holds a control character. */
 const headerText = (text: string): string => text.replaceAll(/\p{Cc}+/gu, ' ')

@@ -115,7 +115,7 @@ export const runWebhook = async (options: WebhookOptions, ports: WebhookPorts, e
   const stopAll = async (): Promise<void> => {
     logger.info('webhook stopping: serving on until the API server has gone elsewhere')
     const sourceStopped = source.stop()
-    await drainAndClose(app, drain, options)
+    await drainAndClose(app, drain, timers, options)
     await metricsApp.close()
     await withDeadline(timers, options.closeMs, () => sourceStopped, ignoreLate)
     logger.info('webhook stopped')

@@ -5,16 +5,7 @@ import { CodedError, isCoded, messageOf } from '../src/errors.ts'
 import type { Clock, Reader, Writer } from '../src/kube/ports.ts'
 import { SECRETS } from '../src/kube/resources.ts'
 import { bundleIsInPlace, putBundle } from './ca-bundle.ts'
-import {
-  checkMaterial,
-  createMaterial,
-  isServable,
-  renewalDue,
-  renewAuthority,
-  renewLeaf,
-  type CertificateMaterial,
-  type Renewal,
-} from './certificate.ts'
+import { checkMaterial, createMaterial, isServable, renewalDue, renewAuthority, renewLeaf, type CertificateMaterial, type Renewal } from './certificate.ts'
 import type { CertificatePair } from './tls.ts'
 
 export interface SelfSignedDeps {

@@ -94,6 +94,13 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
   const refuse = (reply: Reply, { code, reason, message }: Refusal): void =>
     send(reply, code, JSON_TYPE, JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message }))
 
+  const crash = (reply: Reply, hook: string, error: unknown): void => {
+    const correlationId = randomUUID()
+    logger.error({ err: error, hook, correlationId }, 'a hook crashed; nothing was allowed by it')
+    metrics.answered(hook, 'crashed')
+    refuse(reply, { code: 500, reason: 'InternalError', message: `the webhook failed to answer; its log has the cause under correlation id ${correlationId}` })
+  }
+
   // One JSON.parse. Keys like __proto__ become plain own properties by it, and nothing here merges objects key by key,
   // so there is nothing to poison; refusing them would refuse objects that Kubernetes takes.
   app.removeAllContentTypeParsers()
@@ -120,13 +127,20 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
         send(reply, 200, JSON_TYPE, encodeReview(uid, answer))
         metrics.answered(hook.name, answer.kind, (performance.now() - start) / 1000)
       }
-      const answer = hook.answer(decoded.request)
-      if (!(answer instanceof Promise)) return finish(answer)
-      answer.then(finish).catch((error: unknown) => reply.send(error))
+      try {
+        const answer = hook.answer(decoded.request)
+        if (!(answer instanceof Promise)) return finish(answer)
+        answer.then(finish).catch((error: unknown) => crash(reply, hook.name, error))
+      } catch (error) {
+        crash(reply, hook.name, error)
+      }
     })
   }
 
-  for (const [path, health] of [['/healthz', deps.live], ['/readyz', deps.ready]] as const) {
+  for (const [path, health] of [
+    ['/healthz', deps.live],
+    ['/readyz', deps.ready],
+  ] as const) {
     app.get(path, (_request, reply) => {
       const { code, text } = healthAnswer(health)
       send(reply, code, TEXT_TYPE, text)
@@ -148,10 +162,7 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
       metrics.answered(hook, 'malformed')
       return refuse(reply, wire)
     }
-    const correlationId = randomUUID()
-    logger.error({ err: error, hook, correlationId }, 'a hook crashed; nothing was allowed by it')
-    metrics.answered(hook, 'crashed')
-    refuse(reply, { code: 500, reason: 'InternalError', message: `the webhook failed to answer; its log has the cause under correlation id ${correlationId}` })
+    crash(reply, hook, error)
   })
 
   return app
