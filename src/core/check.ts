@@ -9,6 +9,7 @@ import { readCheckTemplate } from './check-template.ts'
 import { finding, toCondition, type Finding } from './conditions.ts'
 import { compileStateExpression, type CheckState } from './expression.ts'
 import { own } from './json-shape.ts'
+import { selectorMatches } from './label-selector.ts'
 import { parsePathTemplate, renderPathTemplate } from './path-template.ts'
 import { readCheckParams } from './policy-rules.ts'
 
@@ -170,6 +171,12 @@ export type CheckFact =
   /** The kind is not served, or may not be read; `failed` tells an error from a wait. */
   | { unreadable: string; failed: boolean }
 
+/** Whether a check means this object; the namespace is that of the Pod. */
+export const selectsObject = ({ objectName, matchLabels, matchExpressions }: ResolvedCheck, namespace: string | undefined, { metadata }: KubeObject): boolean =>
+  metadata.namespace === namespace &&
+  (objectName === undefined || metadata.name === objectName) &&
+  selectorMatches({ ...(matchLabels === undefined ? {} : { matchLabels }), ...(matchExpressions === undefined ? {} : { matchExpressions }) }, metadata.labels)
+
 /** The rule as people know it. */
 export const describeCheck = (check: ResolvedCheck, namespace: string): string => {
   const labels = Object.entries(check.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
@@ -208,7 +215,9 @@ export const matchCheck = (
 ): MatchedCheck[] => {
   const passes = recorded.filter(({ condition }) => condition.status === 'True')
   if ('unreadable' in fact) return passes
-  const objects = byUid([...fact.recorded.filter(({ metadata }) => passes.some(({ ref }) => ref.uid === metadata.uid)), ...fact.objects])
+  // Judged here as well: an object that was found for another check would pass this one.
+  const selected = fact.objects.filter((object) => selectsObject(check, context.metadata.namespace, object))
+  const objects = byUid([...fact.recorded.filter(({ metadata }) => passes.some(({ ref }) => ref.uid === metadata.uid)), ...selected])
   const found = [...objects.values()]
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
     .map((object) => {

@@ -100,10 +100,10 @@ export const decideAccessRequest = (facts: RequestFacts, now: number): Decision 
   if (request.metadata.deletionTimestamp !== undefined) release(pass)
   else if (isFinal(request.status)) retain(pass)
   else {
+    // Before everything has passed there is no grant of ours; what claims to be one goes.
+    if (!pass.passed) deleteObservedGrants(pass)
     if (facts.pod.state === 'live' && !facts.podWatched) effects.requeueAfter(UNWATCHED_POD_POLL_MS)
     if (judgePod(pass) && judgeConnector(pass)) {
-      // Before everything has passed there is no grant of ours; what claims to be one goes.
-      if (!pass.passed) revokeGrants(pass)
       if (facts.flags.state !== 'on') hold(pass, facts.flags.message)
       else if (matchPolicies(pass)) evaluate(pass)
     }

@@ -8,5 +8,5 @@ export const sameJson = (a: unknown, b: unknown): boolean => {
   }
   const left = Object.entries(a).filter(([, value]) => value !== undefined)
   const right = new Map(Object.entries(b).filter(([, value]) => value !== undefined))
-  return left.length === right.size && left.every(([key, value]) => right.has(key) && sameJson(value, right.get(key)))
+  return left.length === right.size && left.every(([key, value]) => sameJson(value, right.get(key)))
 }

@@ -90,24 +90,22 @@ export const judgeConnector = (pass: Pass): boolean => {
     findings.ConnectorResolved = finding('True', REASON.resolved, `${connectorText(request)} is there`)
     return true
   }
-  // A Connector of another uid may be an older one that a cache still shows.
-  if (replaced && !facts.confirmed) {
-    effects.confirm()
-    return false
-  }
   if (mayHaveGrants(pass)) {
     const why = replaced ? `${connectorText(request)} was replaced by another of the same name` : `${connectorText(request)} is gone`
     findings.ConnectorResolved = finding('False', REASON.notFound, why)
     cleanUp(pass, why)
     return false
   }
-  // Nothing was granted: what was matched for a Connector that is gone says nothing of its successor.
+  // Nothing was granted: what was matched for a Connector that is gone says nothing of its successor. That is a step
+  // of its own, since the facts at hand were gathered for what is on record.
+  if (replaced && !facts.confirmed) {
+    effects.confirm()
+    return false
+  }
   if (replaced) {
     forget(pass)
     findings.ConnectorResolved = finding('True', REASON.resolved, `${connectorText(request)} is there`)
-    return true
-  }
-  findings.ConnectorResolved = finding('False', REASON.notFound, `${connectorText(request)} does not exist`)
+  } else findings.ConnectorResolved = finding('False', REASON.notFound, `${connectorText(request)} does not exist`)
   record(pass)
   return false
 }

@@ -15,12 +15,12 @@ export interface RequestFacts {
   request: AccessRequest
   flags: Flags
   pod: PodFact
-  /** undefined: the API server has none of that name, or only one that is being deleted. */
+  /** undefined: the API server has none of that name, or only one that is being deleted. One of another uid than the matched one is no older one from a cache. */
   connector: Connector | undefined
   /** All policies of the request's namespace. */
   policies: readonly AccessPolicy[]
   templates: Templates
-  /** For a policy and a check of the snapshot, by name. */
+  /** For a policy and a check of the snapshot on record, by name. */
   checks: (policy: string, check: string) => CheckFact
   grants: ObservedGrants
   /** Why the last attempt to write a policy's grant failed, by policy name. */
@@ -76,23 +76,19 @@ export const record = (pass: Pass): void => pass.effects.writeStatus(pass.reques
 
 export const hasFinalizer = ({ request }: Pass): boolean => (request.metadata.finalizers ?? []).includes(CLEANUP_FINALIZER)
 
-const showsGrants = ({ facts }: Pass): boolean => facts.grants.roles.length > 0 || facts.grants.bindings.length > 0
+/** Whether there may be grants of ours; whatever else says that it belongs to the request is none. */
+export const mayHaveGrants = ({ request }: Pass): boolean => checksRecordedAsPassed(request.status)
 
-export const mayHaveGrants = (pass: Pass): boolean => checksRecordedAsPassed(pass.request.status) || showsGrants(pass)
+/** Whatever is seen to say that it belongs to the request goes. */
+export const deleteObservedGrants = ({ request, facts, effects }: Pass): void => effects.deleteGrants(grantNames(request, [], facts.grants))
 
-/** What says that it belongs to the request goes. */
-export const deleteObservedGrants = (pass: Pass): void => {
-  if (showsGrants(pass)) pass.effects.deleteGrants(grantNames(pass.request, [], pass.facts.grants))
-}
-
-export const revokeGrants = (pass: Pass): void => {
-  if (mayHaveGrants(pass)) pass.effects.deleteGrants(grantNames(pass.request, pass.policies, pass.facts.grants))
-}
+/** Also grants that are not seen yet. */
+export const revokeGrants = (pass: Pass): void => pass.effects.deleteGrants(grantNames(pass.request, mayHaveGrants(pass) ? pass.policies : [], pass.facts.grants))
 
 /** Ends the request for good: first whatever was granted goes, then the status says so. */
 export const cleanUp = (pass: Pass, why: string): void => {
   const had = mayHaveGrants(pass)
-  revokeGrants(pass)
+  if (had) revokeGrants(pass)
   // Before the status: should the write of the status fail, the same event is sent again and known by its name.
   if (had) pass.effects.event('Normal', 'AccessRevoked', 'Revoke', `Access of ${podText(pass.request)} to ${connectorText(pass.request)} was revoked: ${why}`)
   const message = had ? `the temporary permission was removed: ${why}` : `nothing was granted: ${why}`

@@ -1,6 +1,6 @@
 import { REASON, type MatchedCheck, type PolicySnapshot } from '../api/access-request.ts'
 import { messageOf } from '../errors.ts'
-import { describeCheck, isRejection, matchCheck, recheck, resolveCheck } from './check.ts'
+import { describeCheck, isRejection, matchCheck, recheck, resolveCheck, type CheckFact } from './check.ts'
 import { finding, type Finding } from './conditions.ts'
 import { renderRules } from './grant.ts'
 import type { Pass } from './request-pass.ts'
@@ -48,6 +48,12 @@ export const resolveTemplates = (pass: Pass): { checks: string[]; rules: Map<str
   return missing
 }
 
+/** What was found for a check. The facts were gathered for the checks on record: of one that became known only now they say nothing. */
+const factFor = ({ facts, request }: Pass, policy: string, check: string): CheckFact => {
+  const recorded = request.status?.policies?.find(({ name }) => name === policy)?.checks ?? []
+  return recorded.some(({ name }) => name === check) ? facts.checks(policy, check) : { objects: [], recorded: [] }
+}
+
 /** Runs the checks of all policies and keeps their results. @returns the finding over everything: AND, a rejection wins, nothing found is a wait */
 export const runChecks = (pass: Pass, unresolved: readonly string[]): Finding => {
   const { facts, request, passed, now } = pass
@@ -58,7 +64,7 @@ export const runChecks = (pass: Pass, unresolved: readonly string[]): Finding =>
     const checks = policy.checks ?? []
     if (checks.length === 0 && unresolved.length === 0) results.push(finding('Unknown', REASON.pending, `AccessPolicy ${policy.name} has no checks, so nothing can pass`))
     const matchedChecks = checks.flatMap((check): MatchedCheck[] => {
-      const fact = facts.checks(policy.name, check.name)
+      const fact = factFor(pass, policy.name, check.name)
       const recorded = (policy.matchedChecks ?? []).filter(({ name }) => name === check.name)
       const matched = passed ? recheck(check, fact, recorded, pod, now) : matchCheck(check, fact, recorded, pod, now)
       results.push(...matched.map(({ condition: { status, reason, message } }) => finding(status, reason, message)))

@@ -3,7 +3,15 @@
  * `connectors-shared/prod-harbor`, one policy `ask` with one check, and everything there and in order unless told otherwise.
  */
 import type { AccessPolicy, AccessPolicySpec, CheckRule } from '../../src/api/access-policy.ts'
-import type { AccessRequest, AccessRequestSpec, AccessRequestStatus, MatchedCheck, PolicySnapshot, RenderedRule, ResolvedCheck } from '../../src/api/access-request.ts'
+import type {
+  AccessRequest,
+  AccessRequestSpec,
+  AccessRequestStatus,
+  MatchedCheck,
+  PolicySnapshot,
+  RenderedRule,
+  ResolvedCheck,
+} from '../../src/api/access-request.ts'
 import type { ConfigMap } from '../../src/api/config-map.ts'
 import type { Connector } from '../../src/api/connector.ts'
 import type { Condition, ConditionStatus } from '../../src/api/meta.ts'
@@ -81,7 +89,12 @@ export const inlineCheck = (name = 'approval', more: Partial<CheckRule> = {}): C
 })
 
 /** What inlineCheck becomes for the Pod. */
-export const resolvedCheck = (name = 'approval', more: Partial<ResolvedCheck> = {}): ResolvedCheck => ({ name, ...APPROVAL_TASKS, matchLabels: { run: 'run-1' }, ...more })
+export const resolvedCheck = (name = 'approval', more: Partial<ResolvedCheck> = {}): ResolvedCheck => ({
+  name,
+  ...APPROVAL_TASKS,
+  matchLabels: { run: 'run-1' },
+  ...more,
+})
 
 export const policySpecOf = (checks: readonly CheckRule[] = [inlineCheck()], roleTemplate = 'in-pod'): AccessPolicySpec => ({
   checkGrantedPermission: { spec: { checks: [...checks], roleTemplate: { ref: { configMap: { name: roleTemplate } } } } },
@@ -148,7 +161,8 @@ export const observedOf = (...grants: readonly Grant[]): ObservedGrants => ({
 })
 export const NO_GRANTS: ObservedGrants = { roles: [], bindings: [] }
 
-export const grantOf = (policy = 'ask', rules: readonly RenderedRule[] = [IN_POD_RULE], request: AccessRequest = requestOf()): Grant => buildGrant(request, policy, rules, POD_UID)
+export const grantOf = (policy = 'ask', rules: readonly RenderedRule[] = [IN_POD_RULE], request: AccessRequest = requestOf()): Grant =>
+  buildGrant(request, policy, rules, POD_UID)
 
 /** Everything in order and confirmed; nothing was looked at yet and no check object is there. */
 export const factsOf = (over: Partial<RequestFacts> = {}): RequestFacts => ({
@@ -240,7 +254,11 @@ export interface StatusOptions {
 }
 
 /** A whole status, of a request that is bound to the Pod and was matched for the Connector. */
-export const statusOf = (lines: Partial<Lines>, policies: readonly PolicySnapshot[] = [], { times = {}, contextUID = POD_UID, connectorUID }: StatusOptions = {}): AccessRequestStatus => {
+export const statusOf = (
+  lines: Partial<Lines>,
+  policies: readonly PolicySnapshot[] = [],
+  { times = {}, contextUID = POD_UID, connectorUID }: StatusOptions = {},
+): AccessRequestStatus => {
   const of = policies.length > 0 && connectorUID === undefined ? 'connector-1' : connectorUID
   const all: Lines = { ...IN_ORDER, ...lines }
   return {

@@ -43,10 +43,15 @@ export const withStatus = (status: AccessRequestStatus): AccessRequest => reques
 /** A request that was matched by these policies. */
 export const waitingFor = (...policies: PolicySnapshot[]): AccessRequest => withStatus(statusOf({}, policies))
 
-export const waitingStatus = statusOf({ check: `Unknown/Pending ${WAITING}`, sync: 'Unknown/Pending waiting for the checks', ready: `Unknown/Pending ${WAITING}` }, [snapshotOf()])
+export const waitingStatus = statusOf(
+  { check: `Unknown/Pending ${WAITING}`, sync: 'Unknown/Pending waiting for the checks', ready: `Unknown/Pending ${WAITING}` },
+  [snapshotOf()],
+)
 export const matchedPass = matchedOf(approved, PASSED)
 export const passedSnapshot = snapshotOf({ matchedChecks: [matchedPass] })
-export const passedStatus = statusOf({ check: PASSED, sync: 'Unknown/Pending waiting for the checks', ready: 'Unknown/Pending waiting for the checks' }, [passedSnapshot])
+export const passedStatus = statusOf({ check: PASSED, sync: 'Unknown/Pending waiting for the checks', ready: 'Unknown/Pending waiting for the checks' }, [
+  passedSnapshot,
+])
 export const grantedSnapshot: PolicySnapshot = { ...passedSnapshot, permissionSync: innerCondition('AccessPermissionSync', SYNCED) }
 export const grantedStatus = statusOf({ check: PASSED, sync: SYNCED, ready: SYNCED }, [grantedSnapshot])
 
@@ -56,7 +61,12 @@ export const second = (more: Partial<PolicySnapshot> = {}): PolicySnapshot =>
 
 export const unconfirmed = { confirmed: false }
 /** Granted and at rest. */
-export const granted: Partial<RequestFacts> = { request: withStatus(grantedStatus), checks: checksOf([approved]), grants: observedOf(grantOf()), ...unconfirmed }
+export const granted: Partial<RequestFacts> = {
+  request: withStatus(grantedStatus),
+  checks: checksOf([approved]),
+  grants: observedOf(grantOf()),
+  ...unconfirmed,
+}
 export const terminating = { state: 'live', pod: podOf({ metadata: { deletionTimestamp: after(0) } }) } as const
 /** One object is selected. */
 export const found = (object: CheckObject) => ({ objects: [object], recorded: [] })
@@ -64,7 +74,8 @@ export const found = (object: CheckObject) => ({ objects: [object], recorded: []
 export const decide = (given: Partial<RequestFacts>, now = NOW): Decision => decideAccessRequest(factsOf(given), now)
 
 export const write = (status: AccessRequestStatus) => ({ type: 'write-status', status }) as const
-export const notice = (type: 'Normal' | 'Warning', reason: string, action: string, note: string) => ({ type: 'notice', notice: { type, reason, action, note } }) as const
+export const notice = (type: 'Normal' | 'Warning', reason: string, action: string, note: string) =>
+  ({ type: 'notice', notice: { type, reason, action, note } }) as const
 export const refusedFor = (why: string): string => `${POD_TEXT} does not get ${CONNECTOR_TEXT}: ${why}`
 
 /** The conditions of a request whose Pod, Connector and policy are in order. */
@@ -73,4 +84,5 @@ export const lines = (over: Partial<Lines>): Lines => ({ ...IN_ORDER, ...over })
 export const told = ({ effects }: Decision): unknown[] => effects.map((effect) => (effect.type === 'write-status' ? linesOf(effect.status) : effect))
 export const types = ({ effects }: Decision): Effect['type'][] => effects.map(({ type }) => type)
 /** The last status that is written. */
-export const written = ({ effects }: Decision): AccessRequestStatus | undefined => effects.flatMap((effect) => (effect.type === 'write-status' ? [effect.status] : [])).at(-1)
+export const written = ({ effects }: Decision): AccessRequestStatus | undefined =>
+  effects.flatMap((effect) => (effect.type === 'write-status' ? [effect.status] : [])).at(-1)

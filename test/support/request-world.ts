@@ -10,7 +10,6 @@ import { CLEANUP_FINALIZER, FLAG, FLAGS_CONFIG_MAP } from '../../src/api/names.t
 import type { Pod } from '../../src/api/pod.ts'
 import type { Role, RoleBinding } from '../../src/api/rbac.ts'
 import type { CheckFact, CheckObject } from '../../src/core/check.ts'
-import { checksRecordedAsPassed } from '../../src/core/conditions.ts'
 import { decideAccessRequest } from '../../src/core/decide-request.ts'
 import type { Effect, Notice } from '../../src/core/effects.ts'
 import { readFlags } from '../../src/core/feature-flags.ts'
@@ -41,6 +40,16 @@ export interface Write {
   /** The stored request before it. */
   before: AccessRequest
 }
+
+/** What was read from the API server itself, for the checks that were on record then. */
+interface Confirmed {
+  scene: Scene
+  for: string
+}
+
+/** What a confirmation is for: it says nothing of checks that became known after it. */
+const snapshotKey = ({ status }: AccessRequest): string =>
+  JSON.stringify([status?.connectorUID, (status?.policies ?? []).map(({ name, checks }) => [name, checks])])
 
 /** Decisions that one run may take before it must have nothing left to do. */
 const MAX_STEPS = 20
@@ -105,7 +114,8 @@ export class World {
     if (this.request === undefined) return
     const { metadata } = this.request
     if ((metadata.finalizers ?? []).length === 0) this.request = undefined
-    else if (metadata.deletionTimestamp === undefined) this.#put({ ...this.request, metadata: { ...metadata, deletionTimestamp: after((this.now - NOW) / 1000) } })
+    else if (metadata.deletionTimestamp === undefined)
+      this.#put({ ...this.request, metadata: { ...metadata, deletionTimestamp: after((this.now - NOW) / 1000) } })
   }
 
   /**
@@ -133,12 +143,13 @@ export class World {
   }
 
   #run(): void {
-    let confirmed: { scene: Scene; policies: readonly PolicySnapshot[] } | undefined
+    let confirmed: Confirmed | undefined
     let grantErrors = new Map<string, string>()
     const deleted = new Set<string>()
     for (let step = 0; step < MAX_STEPS; step++) {
       const { request } = this
       if (request === undefined) return
+      if (confirmed !== undefined && confirmed.for !== snapshotKey(request)) confirmed = undefined
       const facts = this.#facts(request, confirmed, grantErrors, deleted)
       const { effects } = decideAccessRequest(facts, this.now)
       if (effects.length === 0) return
@@ -147,7 +158,7 @@ export class World {
       for (const effect of effects) {
         if (effect.type === 'confirm') {
           if (this.request !== request) throw new Conflict()
-          confirmed = { scene: structuredClone(this.live), policies: request.status?.policies ?? [] }
+          confirmed = { scene: structuredClone(this.live), for: snapshotKey(request) }
         } else this.#apply(effect, facts, request, grantErrors, deleted)
       }
     }
@@ -218,39 +229,35 @@ export class World {
     this.request = freeze(structuredClone({ ...request, metadata: { ...request.metadata, resourceVersion: `${this.#version}` } }))
   }
 
-  #facts(
-    request: AccessRequest,
-    confirmed: { scene: Scene; policies: readonly PolicySnapshot[] } | undefined,
-    grantErrors: ReadonlyMap<string, string>,
-    deleted: ReadonlySet<string>,
-  ): RequestFacts {
+  #facts(request: AccessRequest, confirmed: Confirmed | undefined, grantErrors: ReadonlyMap<string, string>, deleted: ReadonlySet<string>): RequestFacts {
     const scene = confirmed?.scene ?? this.cached
     const bound = boundUid(request)
     const cachedPod = this.cached.pod
     const known = cachedPod !== undefined && (bound === undefined || cachedPod.metadata.uid === bound)
     const pod = confirmed === undefined ? (known ? cachedPod : this.live.pod) : scene.pod
-    const connector = confirmed === undefined ? (scene.connector ?? this.live.connector) : scene.connector
+    const matchedUid = request.status?.connectorUID
+    const isConnectorKnown = scene.connector !== undefined && (matchedUid === undefined || scene.connector.metadata.uid === matchedUid)
+    const connector = confirmed !== undefined || isConnectorKnown ? scene.connector : this.live.connector
     const policies = request.status?.policies ?? []
-    const isConfirmed = (policy: PolicySnapshot, check: ResolvedCheck): boolean =>
-      confirmed?.policies.some(({ name, checks = [] }) => name === policy.name && checks.some((other) => other.name === check.name)) === true
-    const ofRequest = <T extends Role | RoleBinding>(objects: ReadonlyMap<string, T>): T[] => [...objects.values()].filter(({ metadata }) => !deleted.has(metadata.name))
+    const ofRequest = <T extends Role | RoleBinding>(objects: ReadonlyMap<string, T>): T[] =>
+      [...objects.values()].filter(({ metadata }) => !deleted.has(metadata.name))
     return freeze<RequestFacts>({
       request,
       flags: readFlags(scene.configMaps.get(FLAGS_CONFIG_MAP)),
       pod: podFact(request, structuredClone(pod)),
       connector: isDeleted(connector) ? undefined : structuredClone(connector),
-      policies: [...structuredClone(scene.policies).values()],
+      // A confirmation reads the policies only where they are still to be matched.
+      policies: confirmed !== undefined && policies.length > 0 ? [] : [...structuredClone(scene.policies).values()],
       templates: (name) => scene.configMaps.get(name),
       checks: (policyName, checkName) => {
         const policy = policies.find(({ name }) => name === policyName)
         const check = policy?.checks?.find(({ name }) => name === checkName)
         if (policy === undefined || check === undefined) return { objects: [], recorded: [] }
-        return checkFact(isConfirmed(policy, check) ? scene : this.cached, policy, check)
+        return checkFact(scene, policy, check)
       },
       grants: { roles: ofRequest(this.cached.roles), bindings: ofRequest(this.cached.bindings) },
       grantErrors: new Map(grantErrors),
-      confirmed:
-        confirmed !== undefined && (checksRecordedAsPassed(request.status) || policies.every((policy) => (policy.checks ?? []).every((check) => isConfirmed(policy, check)))),
+      confirmed: confirmed !== undefined,
       podWatched: true,
     })
   }

@@ -15,7 +15,9 @@ export const specRoutes = (cluster: ClusterAccess, { metadata, spec }: AccessReq
   const patch = (type: string, text: string): Promise<KubectlResult> => kubectl(['patch', 'accessrequest', name, `--type=${type}`, '-p', text])
   const changed = { ...spec, subject: { ...spec.subject, name: 'somebody-else' } }
   const other = stringify({ apiVersion: API_VERSION, kind: 'AccessRequest', metadata: { name, namespace }, spec: changed })
-  const whole = stringify({ apiVersion: API_VERSION, kind: 'AccessRequest', metadata, spec: changed })
+  // kubectl fills in the version of the stored one.
+  const { resourceVersion: _outdated, ...unversioned } = metadata
+  const whole = stringify({ apiVersion: API_VERSION, kind: 'AccessRequest', metadata: unversioned, spec: changed })
   return {
     'merge patch': () => patch('merge', JSON.stringify({ spec: { subject: { name: 'somebody-else' } } })),
     'merge patch that takes the uid away': () => patch('merge', JSON.stringify({ spec: { context: { objectRef: { uid: null } } } })),
