@@ -219,7 +219,7 @@ await test('status is the word of the controller alone', async (t) => {
     t.strictSame(await ask(STATUS, { ...update, userInfo: { username } }), {
       uid: UID,
       allowed: false,
-      status: { status: 'Failure', code: 403, reason: 'Forbidden', message: STATUS_WRITER_MESSAGE },
+      status: { status: 'Failure', code: 403, reason: 'Forbidden', message: `status: ${STATUS_WRITER_MESSAGE}` },
     })
   }
 })
