@@ -1,18 +1,22 @@
 import type { AccessRequest, AccessRequestStatus } from '../api/access-request.ts'
+import type { KubeObject } from '../api/meta.ts'
 import { CLEANUP_FINALIZER } from '../api/names.ts'
 import type { Role, RoleBinding } from '../api/rbac.ts'
 import type { Effect } from '../core/effects.ts'
-import type { Grant } from '../core/grant.ts'
+import { grantName, type Grant } from '../core/grant.ts'
 import { sameJson } from '../core/json.ts'
 import { CodedError, isCoded, messageOf } from '../errors.ts'
 import type { Reader, Resource, Writer } from '../kube/ports.ts'
 import { ACCESS_REQUESTS, ROLE_BINDINGS, ROLES } from '../kube/resources.ts'
-import type { Caches } from './caches.ts'
+import { storeKey } from '../kube/store.ts'
+import { isOwnedBy, type Caches } from './caches.ts'
+import type { OwnWrites } from './own-writes.ts'
 
 export interface ApplyPorts {
   reader: Reader
   writer: Writer
   caches: Caches
+  own: OwnWrites
 }
 
 /** Creates what is missing and corrects what differs; an object that someone else made under the name is taken over. */
@@ -37,28 +41,50 @@ const applyObject = async <T extends Role | RoleBinding>({ reader, writer }: App
   })
 }
 
-const applyGrant = async (ports: ApplyPorts, { role, binding }: Grant): Promise<void> => {
-  ports.caches.roles.put(await applyObject(ports, ROLES, role))
-  ports.caches.bindings.put(await applyObject(ports, ROLE_BINDINGS, binding))
+const keyOf = ({ metadata }: AccessRequest): string => storeKey(metadata.namespace, metadata.name)
+
+const applyGrant = async (ports: ApplyPorts, request: AccessRequest, { role, binding }: Grant): Promise<void> => {
+  const { caches, own } = ports
+  await own.write(keyOf(request), () => applyObject(ports, ROLES, role), caches.roles.put)
+  await own.write(keyOf(request), () => applyObject(ports, ROLE_BINDINGS, binding), caches.bindings.put)
 }
 
-/** The binding first: from then on nothing is allowed any more. */
-export const deleteGrant = async ({ writer }: Pick<ApplyPorts, 'writer'>, namespace: string, name: string): Promise<void> => {
-  await writer.remove(ROLE_BINDINGS, namespace, name)
-  await writer.remove(ROLES, namespace, name)
+const uidOf = ({ metadata }: KubeObject): { uid?: string } => (metadata.uid === undefined ? {} : { uid: metadata.uid })
+
+/** Deletes exactly these objects, and nothing that only has the name of one. The binding first: from then on nothing is allowed any more. */
+export const deleteObserved = async ({ writer }: Pick<ApplyPorts, 'writer'>, role: Role | undefined, binding: RoleBinding | undefined): Promise<void> => {
+  if (binding !== undefined) await writer.remove(ROLE_BINDINGS, binding.metadata.namespace, binding.metadata.name, uidOf(binding))
+  if (role !== undefined) await writer.remove(ROLES, role.metadata.namespace, role.metadata.name, uidOf(role))
 }
 
-const writeStatus = async ({ writer, caches }: ApplyPorts, request: AccessRequest, status: AccessRequestStatus): Promise<void> => {
+/**
+ * Under the name of one of the request's own grants both objects go, whether a cache shows them or not. Under any other name
+ * only what says that it belongs to the request: its namesake of the other kind may be somebody else's.
+ */
+const deleteGrant = async ({ writer, caches }: ApplyPorts, request: AccessRequest, name: string): Promise<void> => {
+  const { namespace } = request.metadata
+  if ((request.status?.policies ?? []).some((policy) => grantName(request, policy.name) === name)) {
+    await writer.remove(ROLE_BINDINGS, namespace, name)
+    await writer.remove(ROLES, namespace, name)
+    return
+  }
+  const ours = <T extends KubeObject>(object: T | undefined): T | undefined => (object !== undefined && isOwnedBy(object, request.metadata.uid) ? object : undefined)
+  await deleteObserved({ writer }, ours(caches.roles.get(namespace, name)), ours(caches.bindings.get(namespace, name)))
+}
+
+const writeStatus = async ({ writer, caches, own }: ApplyPorts, request: AccessRequest, status: AccessRequestStatus): Promise<void> => {
   const { apiVersion, kind } = ACCESS_REQUESTS
-  caches.requests.put(await writer.replaceStatus(ACCESS_REQUESTS, { ...request, apiVersion, kind, status }))
+  await own.write(keyOf(request), () => writer.replaceStatus(ACCESS_REQUESTS, { ...request, apiVersion, kind, status }), caches.requests.put)
 }
 
-const setFinalizer = async ({ writer, caches }: ApplyPorts, { metadata }: AccessRequest, present: boolean): Promise<void> => {
+/** Without its last finalizer a deleted request is gone; then the watch says so, and the answer is not placed in the cache. */
+const setFinalizer = async ({ writer, caches, own }: ApplyPorts, request: AccessRequest, present: boolean): Promise<void> => {
+  const { metadata } = request
   const others = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== CLEANUP_FINALIZER)
   const patch = { metadata: { resourceVersion: metadata.resourceVersion, finalizers: present ? [...others, CLEANUP_FINALIZER] : others } }
-  const patched = await writer.mergePatch(ACCESS_REQUESTS, metadata.namespace, metadata.name, patch)
-  // Without its last finalizer a deleted request is gone; the watch says so.
-  if (present) caches.requests.put(patched)
+  const write = (): Promise<AccessRequest> => writer.mergePatch(ACCESS_REQUESTS, metadata.namespace, metadata.name, patch)
+  if (present) await own.write(keyOf(request), write, caches.requests.put)
+  else await write()
 }
 
 const deleteRequest = async ({ writer }: ApplyPorts, { metadata }: AccessRequest): Promise<void> => {
@@ -74,6 +100,8 @@ export interface Outcome {
   confirm: boolean
   /** Names of grants that are gone for sure; the watch may not say so yet. */
   deleted: string[]
+  /** Names of grants that are in place for sure, also where they were deleted before. */
+  applied: string[]
   /** Why a policy's grant could not be written. */
   grantErrors: Map<string, string>
   /** The request itself is gone, or on its way. */
@@ -92,8 +120,7 @@ export const applyEffects = async (
   effects: readonly Effect[],
   notify: (notice: Extract<Effect, { type: 'notice' }>['notice']) => void,
 ): Promise<Outcome> => {
-  const outcome: Outcome = { confirm: false, deleted: [], grantErrors: new Map(), over: false }
-  const namespace = request.metadata.namespace ?? ''
+  const outcome: Outcome = { confirm: false, deleted: [], applied: [], grantErrors: new Map(), over: false }
   for (const effect of effects) {
     switch (effect.type) {
       case 'confirm':
@@ -103,12 +130,13 @@ export const applyEffects = async (
         notify(effect.notice)
         break
       case 'delete-grants':
-        await Promise.all(effect.names.map((name) => deleteGrant(ports, namespace, name)))
+        await Promise.all(effect.names.map((name) => deleteGrant(ports, request, name)))
         outcome.deleted.push(...effect.names)
         break
       case 'apply-grant':
         try {
-          await applyGrant(ports, effect.grant)
+          await applyGrant(ports, request, effect.grant)
+          outcome.applied.push(effect.grant.role.metadata.name)
         } catch (error) {
           if (isCoded(error, 'NOT_LEADER')) throw error
           outcome.grantErrors.set(effect.grant.policy, messageOf(error))

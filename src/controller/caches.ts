@@ -17,6 +17,9 @@ export const ownerKeys = ({ metadata }: KubeObject): string[] =>
     .filter(({ kind, apiVersion }) => kind === 'AccessRequest' && apiVersion === API_VERSION)
     .map(({ name }) => storeKey(metadata.namespace, name))
 
+export const isOwnedBy = ({ metadata }: KubeObject, uid: string | undefined): boolean =>
+  uid !== undefined && (metadata.ownerReferences ?? []).some((owner) => owner.uid === uid)
+
 const inNamespace = (object: KubeObject): string[] => [object.metadata.namespace ?? '']
 
 /** Names of the template ConfigMaps that a request still waits for. */

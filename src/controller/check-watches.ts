@@ -5,16 +5,20 @@ import type { Clock, Discovery, Reader, Resource, Watcher } from '../kube/ports.
 import { createReflector } from '../kube/reflector.ts'
 import { createStore, type StoreView } from '../kube/store.ts'
 import { sleep, type Timers } from '../kube/timers.ts'
-import { kindKey } from './check-index.ts'
+import { kindKey, objectCheckKeys } from './check-index.ts'
 
 /** How soon a kind is asked for again that is not served, or may not be read, in milliseconds. */
 const ABSENT_KIND_RETRY_MS = 5_000
 /** How long a kind is watched on after the last request that needs it, in milliseconds. */
 const UNUSED_KIND_LINGER_MS = 60_000
 
+/** What to tell when the API server refuses to show a kind. */
+export const forbiddenKind = (apiVersion: string, kind: string): string =>
+  `the controller may not get, list and watch ${kind} (${apiVersion}): allow it by a ClusterRole labelled connectors.alauda.io/aggregate-to-checks: "true"`
+
 /** What is known of a kind of check objects. */
 export type KindState =
-  | { state: 'ready'; resource: Resource<CheckObject>; store: StoreView<CheckObject, 'namespace'> }
+  | { state: 'ready'; resource: Resource<CheckObject>; store: StoreView<CheckObject, 'check'> }
   /** Not served yet, or being read for the first time. */
   | { state: 'waiting'; message: string }
   /** May not be read, or cannot be a check. */
@@ -35,6 +39,8 @@ export interface CheckWatchesOptions {
 
 interface KindWatch {
   state: KindState
+  /** Resolves when the kind was read, or it is known why it cannot be. */
+  answered: PromiseWithResolvers<void>
   stop: AbortController
   ended: Promise<void>
   unusedSince: number | undefined
@@ -59,6 +65,7 @@ export class CheckWatches {
     const stop = new AbortController()
     const watch: KindWatch = {
       state: { state: 'waiting', message: `${kind} (${apiVersion}) is being read` },
+      answered: Promise.withResolvers(),
       stop,
       ended: Promise.resolve(),
       unusedSince: undefined,
@@ -66,6 +73,11 @@ export class CheckWatches {
     this.#watches.set(key, watch)
     watch.ended = this.#run(watch, apiVersion, kind)
     return watch.state
+  }
+
+  /** Resolves when of every kind that was looked up it is known whether it can be read, and those that can be are read. */
+  async answered(): Promise<void> {
+    await Promise.all([...this.#watches.values()].map(({ answered }) => answered.promise))
   }
 
   /** Ends the watches of kinds that were not needed for a while. @param isNeeded for a key as kindKey makes it */
@@ -95,6 +107,7 @@ export class CheckWatches {
   #set(watch: KindWatch, apiVersion: string, kind: string, state: KindState): void {
     const before = watch.state
     watch.state = state
+    watch.answered.resolve()
     if (before.state === state.state && (before.state === 'ready' || (state.state !== 'ready' && before.message === state.message))) return
     const message = state.state === 'ready' ? undefined : state.message
     this.#options.logger.info({ kind, apiVersion, state: state.state, message }, 'the kind of a check changed its state')
@@ -116,14 +129,11 @@ export class CheckWatches {
       }
       await sleep(timers, ABSENT_KIND_RETRY_MS, signal)
     }
+    watch.answered.resolve()
   }
 
   #stateOf(error: unknown, apiVersion: string, kind: string): KindState {
-    if (isCoded(error, 'KUBE_FORBIDDEN'))
-      return {
-        state: 'failed',
-        message: `the controller may not get, list and watch ${kind} (${apiVersion}): allow it by a ClusterRole labelled connectors.alauda.io/aggregate-to-checks: "true"`,
-      }
+    if (isCoded(error, 'KUBE_FORBIDDEN')) return { state: 'failed', message: forbiddenKind(apiVersion, kind) }
     if (isCoded(error, 'KUBE_NOT_FOUND')) return { state: 'waiting', message: `the cluster does not serve ${kind} (${apiVersion}) yet` }
     return { state: 'failed', message: `${kind} (${apiVersion}) cannot be read: ${messageOf(error)}` }
   }
@@ -132,7 +142,7 @@ export class CheckWatches {
   async #watch(watch: KindWatch, resource: Resource<CheckObject>): Promise<void> {
     const { kube, clock, timers, random, logger, onObject } = this.#options
     const { apiVersion, kind } = resource
-    const store = createStore<CheckObject, 'namespace'>({ indexes: { namespace: ({ metadata }) => [metadata.namespace ?? ''] }, log: logger })
+    const store = createStore<CheckObject, 'check'>({ indexes: { check: (object) => objectCheckKeys(apiVersion, kind, object) }, log: logger })
     store.onChange((change) => onObject(apiVersion, kind, change.object, change.type === 'updated' ? change.old : undefined))
     const attempt = new AbortController()
     let fault: unknown

@@ -9,7 +9,7 @@ import { createQueue, type RunResult, type WorkQueue } from './queue.ts'
 import type { Requeue } from './requeue.ts'
 
 export interface LoopsOptions {
-  reconcile: ReconcileDependencies
+  reconcile: Omit<ReconcileDependencies, 'lookAgain'>
   metrics: Pick<ControllerMetrics, 'reconciles' | 'seconds'>
   workers: number
   timers: Timers
@@ -65,8 +65,9 @@ export const createLoops = ({ reconcile, metrics, workers, timers, random, logge
     policy: (key) => term?.policies.add(key),
     queued: () => (term === undefined ? 0 : term.requests.ready + term.policies.ready),
     run: async (signal) => {
+      if (signal.aborted) return
       const { caches } = reconcile
-      const requests = queue('access-request', (key) => reconcileRequest(reconcile, key))
+      const requests: WorkQueue = queue('access-request', (key) => reconcileRequest({ ...reconcile, lookAgain: requests.addAfter }, key))
       const policies = queue('access-policy', async (key) => {
         await reconcilePolicy(reconcile, key)
         return undefined
@@ -79,7 +80,6 @@ export const createLoops = ({ reconcile, metrics, workers, timers, random, logge
       requests.start()
       policies.start()
       const { promise: over, resolve } = Promise.withResolvers<void>()
-      if (signal.aborted) resolve()
       signal.addEventListener('abort', () => resolve(), { once: true })
       await over
       term = undefined

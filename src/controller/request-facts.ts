@@ -2,21 +2,25 @@ import type { AccessRequest, PolicySnapshot, ResolvedCheck } from '../api/access
 import type { AccessPolicy } from '../api/access-policy.ts'
 import type { ConfigMap } from '../api/config-map.ts'
 import type { Connector } from '../api/connector.ts'
+import type { KubeObject } from '../api/meta.ts'
 import { FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import type { CheckFact, CheckObject } from '../core/check.ts'
-import { checksRecordedAsPassed, isFinal } from '../core/conditions.ts'
+import { checksRecordedAsPassed, everyCheckRecordedAsPassed, isFinal } from '../core/conditions.ts'
 import { readFlags } from '../core/feature-flags.ts'
-import type { ObservedGrants } from '../core/grant.ts'
+import { grantName, type ObservedGrants } from '../core/grant.ts'
 import { selectorMatches } from '../core/label-selector.ts'
 import { boundUid, podFact } from '../core/pod-context.ts'
+import { matchingPolicies } from '../core/policy-match.ts'
 import type { RequestFacts } from '../core/request-pass.ts'
 import { isResolved } from '../core/run-checks.ts'
+import { isCoded } from '../errors.ts'
 import type { Reader } from '../kube/ports.ts'
 import { storeKey } from '../kube/store.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS } from '../kube/resources.ts'
-import type { Caches } from './caches.ts'
-import type { CheckWatches } from './check-watches.ts'
+import { isOwnedBy, type Caches } from './caches.ts'
+import { forbiddenKind, type CheckWatches } from './check-watches.ts'
+import { checkKeys } from './check-index.ts'
 import { selectorOf, selectorQuery } from './check-selector.ts'
 
 export interface FactSources {
@@ -44,20 +48,26 @@ const splitObjects = (check: ResolvedCheck, recorded: readonly { uid: string }[]
 const cachedCheck = ({ checks }: FactSources, policy: PolicySnapshot, check: ResolvedCheck, namespace: string): CheckFact => {
   const known = checks.lookup(check.apiVersion, check.kind)
   if (known.state !== 'ready') return { unreadable: known.message, failed: known.state === 'failed' }
-  return splitObjects(check, recordedFor(policy, check), known.store.byIndex('namespace', namespace))
+  const recorded = recordedFor(policy, check)
+  return splitObjects(check, recorded, new Set(checkKeys(check, namespace, recorded).flatMap((key) => known.store.byIndex('check', key))))
 }
 
-/** The objects of a check from the API server itself: those that the selector finds, and the recorded ones by name. */
+/** The objects of a check from the API server itself: those that the selector finds, and by name recorded ones that it does not find. */
 const liveCheck = async ({ reader, checks }: FactSources, policy: PolicySnapshot, check: ResolvedCheck, namespace: string): Promise<CheckFact> => {
   const known = checks.lookup(check.apiVersion, check.kind)
   if (known.state !== 'ready') return { unreadable: known.message, failed: known.state === 'failed' }
   const recorded = recordedFor(policy, check)
-  const [list, ...named] = await Promise.all([
-    reader.list(known.resource, { namespace, ...selectorQuery(check) }),
-    ...recorded.map(({ name }) => reader.get(known.resource, namespace, name)),
-  ])
-  const objects = new Map([...list.items, ...named.filter((object) => object !== undefined)].map((object) => [object.metadata.uid, object]))
-  return splitObjects(check, recorded, objects.values())
+  try {
+    const { items } = await reader.list(known.resource, { namespace, ...selectorQuery(check) })
+    const unlisted = recorded.filter(({ uid }) => !items.some(({ metadata }) => metadata.uid === uid))
+    const named = await Promise.all(unlisted.map(({ name }) => reader.get(known.resource, namespace, name)))
+    const objects = new Map([...items, ...named.filter((object) => object !== undefined)].map((object) => [object.metadata.uid, object]))
+    return splitObjects(check, recorded, objects.values())
+  } catch (error) {
+    // A watch outlives the right to it by minutes; the status has to say at once what is missing.
+    if (isCoded(error, 'KUBE_FORBIDDEN')) return { unreadable: forbiddenKind(check.apiVersion, check.kind), failed: true }
+    throw error
+  }
 }
 
 const checkKey = (policy: string, check: string): string => JSON.stringify([policy, check])
@@ -84,51 +94,71 @@ export interface ConfirmedFacts {
 
 const connectorOf = (connector: Connector | undefined): Connector | undefined => (connector?.metadata.deletionTimestamp === undefined ? connector : undefined)
 
-/**
- * Reads everything that a grant depends on from the API server itself.
- * @returns undefined when the request is gone, or is no longer the one in the cache
- */
-export const confirmFacts = async (sources: FactSources, cached: AccessRequest): Promise<ConfirmedFacts | undefined> => {
+/** What a cached request is worth: the facts around it, or the request that the API server has instead; undefined when it has none. */
+export type Confirmation = { facts: ConfirmedFacts } | { stale: AccessRequest | undefined }
+
+/** Reads everything that a grant depends on from the API server itself. @throws CodedError KUBE_* */
+export const confirmFacts = async (sources: FactSources, cached: AccessRequest): Promise<Confirmation> => {
   const { reader } = sources
   const { metadata, spec } = cached
   const { namespace: podNamespace, name: podName } = spec.context.objectRef
-  const snapshots = cached.status?.policies ?? []
-  const [request, pod, connector, policies, checks] = await Promise.all([
+  const [request, pod, connector, checks] = await Promise.all([
     reader.get(ACCESS_REQUESTS, metadata.namespace, metadata.name),
     reader.get(PODS, podNamespace, podName),
     reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name),
-    snapshots.length > 0 ? [] : reader.list(ACCESS_POLICIES, metadata.namespace === undefined ? {} : { namespace: metadata.namespace }).then(({ items }) => items),
     Promise.all(
       checksOf(cached).map(async ({ policy, check }) => [checkKey(policy.name, check.name), await liveCheck(sources, policy, check, podNamespace)] as const),
     ),
   ])
-  if (request === undefined || request.metadata.resourceVersion !== metadata.resourceVersion) return undefined
+  if (request === undefined || request.metadata.resourceVersion !== metadata.resourceVersion) return { stale: request }
+  const snapshots = cached.status?.policies ?? []
+  // What was matched for another Connector of the name is forgotten, and matched anew.
+  const isMatched = snapshots.length > 0 && connector?.metadata.uid === cached.status?.connectorUID
+  const policies = isMatched ? [] : (await reader.list(ACCESS_POLICIES, metadata.namespace === undefined ? {} : { namespace: metadata.namespace })).items
   const open = snapshots.filter((snapshot) => !isResolved([snapshot])).map(({ policySpec }) => ({ spec: policySpec }))
-  const names = new Set([FLAGS_CONFIG_MAP, ...templateNames(snapshots.length > 0 ? open : policies)])
+  const matched = connector === undefined ? [] : matchingPolicies(policies, connector)
+  const names = new Set([FLAGS_CONFIG_MAP, ...templateNames([...open, ...matched])])
   const configMaps = await Promise.all([...names].map(async (name) => [name, await reader.get(CONFIG_MAPS, SYSTEM_NAMESPACE, name)] as const))
-  return { pod, connector, policies, configMaps: new Map(configMaps), checks: new Map(checks) }
+  return { facts: { pod, connector, policies, configMaps: new Map(configMaps), checks: new Map(checks) } }
 }
 
 /** Templates and expressions may read any field of a Pod; the cache keeps only a few. */
-const needsWholePod = (request: AccessRequest): boolean =>
+export const needsWholePod = (request: AccessRequest): boolean =>
   !isResolved(request.status?.policies ?? []) || checksOf(request).some(({ check }) => check.cel !== undefined)
 
 const readPod = async ({ reader, caches }: FactSources, request: AccessRequest): Promise<Pod | undefined> => {
   const { namespace, name } = request.spec.context.objectRef
   const cached = caches.pods.get(namespace, name)
   const bound = boundUid(request)
-  // A Pod that left the watch may only have lost its label; a Pod of another uid may be older than the request.
-  const known = cached !== undefined && (bound === undefined || cached.metadata.uid === bound)
+  // A Pod that left the watch may only have lost its label; a Pod of another uid may be older than the request. What a request
+  // without uid is bound to, it is bound to for good: not to a Pod that only the cache still shows.
+  const known = cached !== undefined && cached.metadata.uid === bound
   return known && !needsWholePod(request) ? cached : reader.get(PODS, namespace, name)
 }
 
-const observedGrants = ({ caches }: FactSources, request: AccessRequest, deleted: ReadonlySet<string>): ObservedGrants => {
-  const own = <T extends { metadata: AccessRequest['metadata'] }>(objects: Iterable<T>): T[] =>
-    [...objects].filter(
-      ({ metadata }) => !deleted.has(metadata.name) && (metadata.ownerReferences ?? []).some(({ uid }) => uid === request.metadata.uid),
-    )
+const readConnector = async ({ reader, caches }: FactSources, { metadata, spec, status }: AccessRequest): Promise<Connector | undefined> => {
+  const cached = caches.connectors.get(metadata.namespace, spec.connectorRef.name)
+  // One of another uid than the matched one may be older than it.
+  const known = cached !== undefined && (status?.connectorUID === undefined || cached.metadata.uid === status.connectorUID)
+  return known ? cached : reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name)
+}
+
+const observedGrants = ({ caches }: Pick<FactSources, 'caches'>, request: AccessRequest, deleted: ReadonlySet<string>): ObservedGrants => {
+  const own = <T extends KubeObject>(objects: readonly T[]): T[] => objects.filter((object) => !deleted.has(object.metadata.name) && isOwnedBy(object, request.metadata.uid))
   const key = storeKey(request.metadata.namespace, request.metadata.name)
   return { roles: own(caches.roles.byIndex('owner', key)), bindings: own(caches.bindings.byIndex('owner', key)) }
+}
+
+/**
+ * Whether there are grants that the status of the request does not account for. They are to go; but a status that a cache
+ * shows may also be older than the grants, as after another replica has led.
+ */
+export const hasUnexplainedGrants = (sources: Pick<FactSources, 'caches'>, request: AccessRequest): boolean => {
+  const { status } = request
+  const policies = everyCheckRecordedAsPassed(status) ? (status?.policies ?? []) : []
+  const explained = new Set(policies.flatMap(({ name, rules }) => (rules === undefined ? [] : [grantName(request, name)])))
+  const { roles, bindings } = observedGrants(sources, request, explained)
+  return roles.length + bindings.length > 0
 }
 
 export interface Progress {
@@ -143,14 +173,12 @@ export interface Progress {
  * @throws CodedError KUBE_* when something could not be read: unknown is no fact
  */
 export const gatherFacts = async (sources: FactSources, request: AccessRequest, { confirmed, deleted, grantErrors }: Progress): Promise<RequestFacts> => {
-  const { reader, caches } = sources
+  const { caches } = sources
   const { metadata, spec, status } = request
   const { namespace: podNamespace, name: podName } = spec.context.objectRef
   const inert = isFinal(status) || metadata.deletionTimestamp !== undefined
   const pod = inert ? undefined : confirmed === undefined ? await readPod(sources, request) : confirmed.pod
-  const cachedConnector = caches.connectors.get(metadata.namespace, spec.connectorRef.name)
-  const connector =
-    inert ? undefined : confirmed === undefined ? (cachedConnector ?? (await reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name))) : confirmed.connector
+  const connector = inert ? undefined : confirmed === undefined ? await readConnector(sources, request) : confirmed.connector
   const needed = inert ? [] : checksOf(request)
   const checks = new Map(
     needed.map(({ policy, check }) => {

@@ -5,6 +5,8 @@ import { sameJson } from '../core/json.ts'
 import { storeKey, type StoreChange } from '../kube/store.ts'
 import { ownerKeys, type Caches } from './caches.ts'
 import { kindKey, objectCheckKeys } from './check-index.ts'
+import type { OwnWrites } from './own-writes.ts'
+import { needsWholePod } from './request-facts.ts'
 
 export interface Requeue {
   request: (key: string) => void
@@ -31,14 +33,24 @@ const allOf = (objects: Iterable<KubeObject>, add: (key: string) => void): void 
   for (const object of objects) add(keyOf(object))
 }
 
-/** Leads every change in the caches to the requests and policies that it touches, and to no others. @returns how check objects lead to requests */
-export const wireRequeue = (caches: Caches, requeue: Requeue): { onCheckObject: (apiVersion: string, kind: string, object: CheckObject, old?: CheckObject) => void; onCheckKind: (apiVersion: string, kind: string) => void } => {
+/** How check objects and their kinds lead to requests. */
+export interface CheckRequeue {
+  onCheckObject: (apiVersion: string, kind: string, object: CheckObject, old?: CheckObject) => void
+  onCheckKind: (apiVersion: string, kind: string) => void
+}
+
+/** Leads every change in the caches to the requests and policies that it touches, and to no others; a reconcile is not led to what it wrote itself. */
+export const wireRequeue = (caches: Caches, own: Pick<OwnWrites, 'covers'>, requeue: Requeue): CheckRequeue => {
   const { requests, policies, connectors, pods, configMaps, roles, bindings } = caches
   const policiesBeside = (object: KubeObject): void => allOf(policies.byIndex('namespace', object.metadata.namespace ?? ''), requeue.policy)
 
-  requests.onChange(({ object }) => requeue.request(keyOf(object)))
+  requests.onChange(({ object }) => {
+    if (!own.covers(keyOf(object), object.metadata.resourceVersion)) requeue.request(keyOf(object))
+  })
   pods.onChange((change) => {
-    if (matters(change)) allOf(requests.byIndex('pod', keyOf(change.object)), requeue.request)
+    const isSeen = matters(change)
+    // A template or an expression may read what is not in the cache; only the version tells that it may have changed.
+    allOf(requests.byIndex('pod', keyOf(change.object)).filter((request) => isSeen || needsWholePod(request)), requeue.request)
   })
   connectors.onChange((change) => {
     if (!matters(change)) return
@@ -59,14 +71,15 @@ export const wireRequeue = (caches: Caches, requeue: Requeue): { onCheckObject: 
   })
   const onGrant = (change: StoreChange<KubeObject>): void => {
     const versions = change.type === 'updated' ? [change.old, change.object] : [change.object]
-    for (const key of new Set(versions.flatMap(ownerKeys))) requeue.request(key)
+    for (const key of new Set(versions.flatMap(ownerKeys))) if (!own.covers(key, change.object.metadata.resourceVersion)) requeue.request(key)
   }
   roles.onChange(onGrant)
   bindings.onChange(onGrant)
   return {
     onCheckObject: (apiVersion, kind, object, old) => {
       const keys = new Set([object, ...(old === undefined ? [] : [old])].flatMap((version) => objectCheckKeys(apiVersion, kind, version)))
-      for (const key of keys) allOf(requests.byIndex('check', key), requeue.request)
+      // A request that selects the object and has it on record is told once: a second time it would run twice.
+      allOf(new Set([...keys].flatMap((key) => requests.byIndex('check', key))), requeue.request)
     },
     onCheckKind: (apiVersion, kind) => allOf(requests.byIndex('kind', kindKey(apiVersion, kind)), requeue.request),
   }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { AccessRequest } from '../api/access-request.ts'
 import { LABEL } from '../api/names.ts'
 import { CodedError, messageOf } from '../errors.ts'
 import { eventSink } from '../kube/events.ts'
@@ -7,7 +8,7 @@ import { createLease } from '../kube/lease.ts'
 import type { Clock, Discovery, Reader, Watcher, Writer } from '../kube/ports.ts'
 import { createReflector, type Reflector } from '../kube/reflector.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS, ROLE_BINDINGS, ROLES } from '../kube/resources.ts'
-import { systemTimers, type Timers } from '../kube/timers.ts'
+import { sleep, systemTimers, type Timers } from '../kube/timers.ts'
 import { buildMetricsServer, registerProcessMetrics } from '../metrics-server.ts'
 import { createCaches, type Caches } from './caches.ts'
 import { openChecks } from './check-index.ts'
@@ -15,6 +16,7 @@ import { CheckWatches } from './check-watches.ts'
 import { createLoops } from './loops.ts'
 import { createControllerMetrics } from './metrics.ts'
 import type { ControllerOptions } from './options.ts'
+import { OwnWrites } from './own-writes.ts'
 import { wireRequeue } from './requeue.ts'
 
 export type ControllerPorts = Reader & Writer & Watcher & Discovery
@@ -29,7 +31,7 @@ export interface ControllerEnv {
 /** The controller role. */
 export interface RunningController {
   metricsPort: number
-  /** Resolves when everything was read for the first time; it asks for the lease from then on. */
+  /** Resolves when everything was read for the first time; it asks for the lease soon after. */
   ready: Promise<void>
   leading(): boolean
   /** Rejects when the metrics server breaks by itself. */
@@ -40,6 +42,8 @@ export interface RunningController {
 
 /** How often kinds of check objects that nobody needs any more are looked for, in milliseconds. */
 const PRUNE_MS = 30_000
+/** How long the first read of the kinds of check objects may hold up asking for the lease, in milliseconds. */
+const FIRST_READ_MS = 10_000
 /** A watch that was silent for longer than this (milliseconds) makes the replica unready: bookmarks come about every minute. */
 const STALE_MS = 150_000
 
@@ -95,13 +99,15 @@ export const runController = async (options: ControllerOptions, kube: Controller
   const metrics = createControllerMetrics({ caches, checks, queued: () => loops.queued(), leading: () => lease.held(), silence })
   registerProcessMetrics(metrics.register)
   const writer = leaderOnly(kube, lease)
+  const own: OwnWrites = new OwnWrites((key) => loops.request(key))
   const loops = createLoops({
     reconcile: {
       reader: kube,
       writer,
-      events: eventSink({ writer: kube, clock, log: logger, reportingInstance: options.identity }),
+      events: eventSink({ writer, clock, log: logger, reportingInstance: options.identity }),
       caches,
       checks,
+      own,
       clock,
       timers,
       logger,
@@ -113,7 +119,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
     random: Math.random,
     logger,
   })
-  const wired = wireRequeue(caches, loops)
+  const wired = wireRequeue(caches, own, loops)
 
   const unready = (): string | undefined => {
     const waiting = sources.filter(({ reflector }) => !reflector.hasSynced).map(({ name }) => name)
@@ -141,12 +147,28 @@ export const runController = async (options: ControllerOptions, kube: Controller
   prune()
   const reflecting = sources.map(({ reflector }) => reflector.run(stopping.signal))
   const synced = Promise.all(sources.map(({ reflector }) => reflector.synced))
+  /** A follower reads the kinds of check objects as well, so that it can go on at once. */
+  const followKinds = (): void => {
+    const follow = (request: AccessRequest): void => {
+      for (const { apiVersion, kind } of openChecks(request)) checks.lookup(apiVersion, kind)
+    }
+    for (const request of caches.requests.values()) follow(request)
+    caches.requests.onChange(({ type, object }) => {
+      if (type !== 'deleted') follow(object)
+    })
+  }
+  /** A leader that has not read them yet would write into every status that it has not. */
+  const kindsAnswered = async (): Promise<void> => {
+    const waiting = new AbortController()
+    await Promise.race([checks.answered(), sleep(timers, FIRST_READ_MS, AbortSignal.any([stopping.signal, waiting.signal]))])
+    waiting.abort()
+  }
   const lead = async (): Promise<void> => {
     const all = await synced
     if (!all.every(Boolean)) return
     logger.info({ requests: caches.requests.size, pods: caches.pods.size }, 'everything was read, asking for the lease')
-    // A follower reads the kinds of check objects as well, so that it can go on at once.
-    for (const request of caches.requests.values()) for (const { apiVersion, kind } of openChecks(request)) checks.lookup(apiVersion, kind)
+    followKinds()
+    await kindsAnswered()
     await lease.run({ onStartedLeading: (signal) => loops.run(signal), signal: stopping.signal })
   }
   const leadership = lead()
@@ -155,7 +177,8 @@ export const runController = async (options: ControllerOptions, kube: Controller
     logger.info('controller stopping')
     stopping.abort()
     cancelPrune?.()
-    await Promise.all([leadership, checks.stop(), ...reflecting])
+    await Promise.all([leadership, ...reflecting])
+    await checks.stop()
     await metricsApp.close()
     logger.info('controller stopped')
   }
