@@ -86,7 +86,7 @@ const main = async (): Promise<number> => {
   let sandbox: Sandbox | undefined
   try {
     // The shipped manifests, with webhook and controller in this process, for all integration tests together.
-    if (controlPlane !== undefined) sandbox = await startSandbox({ cluster: controlPlane, log: print })
+    if (controlPlane !== undefined) sandbox = await startSandbox({ cluster: controlPlane, log: print, logLevel: 'error' })
     const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
     const files = controlPlane === undefined ? others : [...integration, ...others]
     const { counts, code } = await runFiles(asked.options, files, cluster, ending)

@@ -21,7 +21,7 @@ export interface SandboxOptions {
   /** Told one line when a part is up. */
   log: (line: string) => void
   /** Which lines of the roles are shown, on standard error. Default `warn`. */
-  logLevel?: 'debug' | 'info' | 'warn' | 'silent'
+  logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
 /** The roles of access-gate on this machine. */

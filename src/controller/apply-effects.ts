@@ -45,8 +45,8 @@ const keyOf = ({ metadata }: AccessRequest): string => storeKey(metadata.namespa
 
 const applyGrant = async (ports: ApplyPorts, request: AccessRequest, { role, binding }: Grant): Promise<void> => {
   const { caches, own } = ports
-  await own.write(keyOf(request), () => applyObject(ports, ROLES, role), caches.roles.put)
-  await own.write(keyOf(request), () => applyObject(ports, ROLE_BINDINGS, binding), caches.bindings.put)
+  await own.write(keyOf(request), () => applyObject(ports, ROLES, role), (applied) => caches.roles.put(applied))
+  await own.write(keyOf(request), () => applyObject(ports, ROLE_BINDINGS, binding), (applied) => caches.bindings.put(applied))
 }
 
 const uidOf = ({ metadata }: KubeObject): { uid?: string } => (metadata.uid === undefined ? {} : { uid: metadata.uid })
@@ -74,7 +74,7 @@ const deleteGrant = async ({ writer, caches }: ApplyPorts, request: AccessReques
 
 const writeStatus = async ({ writer, caches, own }: ApplyPorts, request: AccessRequest, status: AccessRequestStatus): Promise<void> => {
   const { apiVersion, kind } = ACCESS_REQUESTS
-  await own.write(keyOf(request), () => writer.replaceStatus(ACCESS_REQUESTS, { ...request, apiVersion, kind, status }), caches.requests.put)
+  await own.write(keyOf(request), () => writer.replaceStatus(ACCESS_REQUESTS, { ...request, apiVersion, kind, status }), (written) => caches.requests.put(written))
 }
 
 /** Without its last finalizer a deleted request is gone; then the watch says so, and the answer is not placed in the cache. */
@@ -83,7 +83,7 @@ const setFinalizer = async ({ writer, caches, own }: ApplyPorts, request: Access
   const others = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== CLEANUP_FINALIZER)
   const patch = { metadata: { resourceVersion: metadata.resourceVersion, finalizers: present ? [...others, CLEANUP_FINALIZER] : others } }
   const write = (): Promise<AccessRequest> => writer.mergePatch(ACCESS_REQUESTS, metadata.namespace, metadata.name, patch)
-  if (present) await own.write(keyOf(request), write, caches.requests.put)
+  if (present) await own.write(keyOf(request), write, (patched) => caches.requests.put(patched))
   else await write()
 }
 

@@ -67,7 +67,7 @@ export const createLoops = ({ reconcile, metrics, workers, timers, random, logge
     run: async (signal) => {
       if (signal.aborted) return
       const { caches } = reconcile
-      const requests: WorkQueue = queue('access-request', (key) => reconcileRequest({ ...reconcile, lookAgain: requests.addAfter }, key))
+      const requests: WorkQueue = queue('access-request', (key) => reconcileRequest({ ...reconcile, lookAgain: (again, ms) => requests.addAfter(again, ms) }, key))
       const policies = queue('access-policy', async (key) => {
         await reconcilePolicy(reconcile, key)
         return undefined

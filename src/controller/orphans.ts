@@ -19,6 +19,8 @@ export interface OrphanPorts {
 
 const REASON = 'AccessRevoked'
 
+const orphansOf = <T extends KubeObject>(objects: readonly T[], owner: string | undefined): T[] => objects.filter((object) => !isOwnedBy(object, owner))
+
 /**
  * Deletes grants that say they belong to a request that is gone, as when somebody took the finalizer off it. An event tells of each,
  * beside the Role or RoleBinding, since there is no request any more.
@@ -27,7 +29,6 @@ const REASON = 'AccessRevoked'
 export const sweepOrphans = async (ports: OrphanPorts, namespace: string, name: string, uid: string | undefined): Promise<void> => {
   const { reader, writer, events, caches, logger, onNotice } = ports
   const key = storeKey(namespace, name)
-  const orphansOf = <T extends KubeObject>(objects: readonly T[], owner: string | undefined): T[] => objects.filter((object) => !isOwnedBy(object, owner))
   const found = { roles: orphansOf(caches.roles.byIndex('owner', key), uid), bindings: orphansOf(caches.bindings.byIndex('owner', key), uid) }
   if (found.roles.length + found.bindings.length === 0) return
   // A grant may be newer than what the cache knows of its request.

@@ -71,6 +71,8 @@ const liveCheck = async ({ reader, checks }: FactSources, policy: PolicySnapshot
 }
 
 const checkKey = (policy: string, check: string): string => JSON.stringify([policy, check])
+/** What was read for a check says nothing of another one of the same policy and name. */
+const confirmedKey = (policy: PolicySnapshot, check: ResolvedCheck): string => JSON.stringify([policy.name, check])
 
 const checksOf = (request: AccessRequest): { policy: PolicySnapshot; check: ResolvedCheck }[] =>
   (request.status?.policies ?? []).flatMap((policy) => (policy.checks ?? []).map((check) => ({ policy, check })))
@@ -107,7 +109,7 @@ export const confirmFacts = async (sources: FactSources, cached: AccessRequest):
     reader.get(PODS, podNamespace, podName),
     reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name),
     Promise.all(
-      checksOf(cached).map(async ({ policy, check }) => [checkKey(policy.name, check.name), await liveCheck(sources, policy, check, podNamespace)] as const),
+      checksOf(cached).map(async ({ policy, check }) => [confirmedKey(policy, check), await liveCheck(sources, policy, check, podNamespace)] as const),
     ),
   ])
   if (request === undefined || request.metadata.resourceVersion !== metadata.resourceVersion) return { stale: request }
@@ -182,13 +184,12 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   const needed = inert ? [] : checksOf(request)
   const checks = new Map(
     needed.map(({ policy, check }) => {
-      const key = checkKey(policy.name, check.name)
-      return [key, confirmed?.checks.get(key) ?? cachedCheck(sources, policy, check, podNamespace)]
+      return [checkKey(policy.name, check.name), confirmed?.checks.get(confirmedKey(policy, check)) ?? cachedCheck(sources, policy, check, podNamespace)]
     }),
   )
   // What became known only after the confirmation is not confirmed: a grant asks for another one.
   const isConfirmed =
-    confirmed !== undefined && (checksRecordedAsPassed(status) || needed.every(({ policy, check }) => confirmed.checks.has(checkKey(policy.name, check.name))))
+    confirmed !== undefined && (checksRecordedAsPassed(status) || needed.every(({ policy, check }) => confirmed.checks.has(confirmedKey(policy, check))))
   const configMap = (name: string): ConfigMap | undefined =>
     confirmed?.configMaps.has(name) ? confirmed.configMaps.get(name) : caches.configMaps.get(SYSTEM_NAMESPACE, name)
   return {

@@ -19,9 +19,9 @@ interface Ground {
   kube: MemoryKube
   ports: ApplyPorts
   request: AccessRequest
-  apply(...effects: Effect[]): Promise<Outcome>
+  apply: (...effects: Effect[]) => Promise<Outcome>
   /** Writes as `verb resource/name {body of a removal}`. */
-  writes(): string[]
+  writes: () => string[]
   readonly notices: Notice[]
 }
 

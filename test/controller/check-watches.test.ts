@@ -25,7 +25,7 @@ interface Bench {
 
 const bench = (t: Test, isServed = true): Bench => {
   const time = fakeTime(NOW)
-  const kube = memoryKube({ now: time.clock.now })
+  const kube = memoryKube({ now: () => time.clock.now() })
   if (isServed) kube.serve(TASKS)
   const told: string[] = []
   const stateOf = ({ status }: CheckObject): string => JSON.stringify(status)

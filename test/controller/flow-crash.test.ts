@@ -11,7 +11,7 @@ interface Story {
   /** What is there, and done by a controller that does not die. */
   before: (bench: Bench) => void
   /** What happens while the controller that dies is at work. */
-  then: (bench: Bench) => void | Promise<void>
+  happens: (bench: Bench) => void | Promise<void>
 }
 
 const approve = ({ kube }: Bench): void => {
@@ -24,7 +24,7 @@ const secondPolicy = ({ kube }: Bench): void => {
 const STORIES: Record<string, Story> = {
   'a grant from nothing': {
     before: () => undefined,
-    then: (bench) => {
+    happens: (bench) => {
       putScene(bench, { request: { metadata: { finalizers: [] } } })
       approve(bench)
     },
@@ -34,7 +34,7 @@ const STORIES: Record<string, Story> = {
       putScene(bench)
       secondPolicy(bench)
     },
-    then: approve,
+    happens: approve,
   },
   'the Pod ends': {
     before: (bench) => {
@@ -42,20 +42,20 @@ const STORIES: Record<string, Story> = {
       secondPolicy(bench)
       approve(bench)
     },
-    then: ({ kube }) => kube.drop(PODS, 'cicd', 'build-pod'),
+    happens: ({ kube }) => kube.drop(PODS, 'cicd', 'build-pod'),
   },
   'the approval is taken back': {
     before: (bench) => {
       putScene(bench)
       approve(bench)
     },
-    then: ({ kube }) => {
+    happens: ({ kube }) => {
       kube.put(TASKS, taskOf('deploy', 'rejected'))
     },
   },
   'rejected before anything was granted': {
     before: putScene,
-    then: ({ kube }) => {
+    happens: ({ kube }) => {
       kube.put(TASKS, taskOf('deploy', 'rejected'))
     },
   },
@@ -64,7 +64,7 @@ const STORIES: Record<string, Story> = {
       putScene(bench)
       approve(bench)
     },
-    then: async ({ kube }) => {
+    happens: async ({ kube }) => {
       await kube.remove(ACCESS_REQUESTS, 'connectors-shared', 'prod-harbor-build-pod')
     },
   },
@@ -73,20 +73,20 @@ const STORIES: Record<string, Story> = {
       putScene(bench)
       approve(bench)
     },
-    then: ({ kube, roles }) => {
+    happens: ({ kube, roles }) => {
       for (const { metadata } of roles()) kube.drop(ROLES, metadata.namespace, metadata.name)
     },
   },
   'the Pod is replaced while its approval comes': {
     before: putScene,
-    then: (bench) => {
+    happens: (bench) => {
       bench.kube.put(PODS, gatedPod({ metadata: { uid: 'pod-2' } }))
       approve(bench)
     },
   },
   'the Pod never comes': {
     before: (bench) => putScene(bench, { without: ['pod'] }),
-    then: ({ time }) => time.advance(60_000),
+    happens: ({ time }) => time.advance(60_000),
   },
 }
 
@@ -109,7 +109,7 @@ const seen = (bench: Bench): object => ({
 })
 
 /** Plays a story; the process dies behind so many writes. */
-const play = async (t: Test, { before, then }: Story, crashAfter: number | undefined): Promise<{ writes: number; seen: object; breaches: readonly string[]; sound: boolean }> => {
+const play = async (t: Test, { before, happens }: Story, crashAfter: number | undefined): Promise<{ writes: number; seen: object; breaches: readonly string[]; sound: boolean }> => {
   const bench = controllerBench(t)
   before(bench)
   const sound = await bench.start('before')
@@ -119,7 +119,7 @@ const play = async (t: Test, { before, then }: Story, crashAfter: number | undef
   await bench.time.advance(2_000)
   const idle = process.writes
   if (crashAfter !== undefined) process.dieAfter(crashAfter)
-  await then(bench)
+  await happens(bench)
   await settle()
   const writes = process.writes - idle
   if (crashAfter === undefined) return { writes, seen: seen(bench), breaches: bench.breaches, sound: idle === 0 }

@@ -55,7 +55,10 @@ await test('the end of a Pod without label is noticed in time also while one of 
   approve(bench)
   await settle()
   bench.kube.put(PODS, podOf())
-  await bench.time.advance(120_000)
+  await bench.time.advance(60_000)
+  const before = podGets(bench)
+  await bench.time.advance(60_000)
+  t.ok(podGets(bench) - before >= 15, 'its Pod is asked for every 4 s, however long the backoff is by now')
   t.match(lines(bench).sync, /^False\/SyncFailed /)
   bench.kube.drop(PODS, 'cicd', 'build-pod')
   await bench.time.advance(4_000)
@@ -135,7 +138,7 @@ await test('a request without uid finds a Pod that no watch shows within 30 s', 
 
 await test('a request without uid is not bound to a Pod that only the cache still shows', async (t) => {
   const bench = controllerBench(t)
-  putScene(bench, { without: ['request', 'pod'] })
+  putScene(bench, { without: ['request', 'pod', 'policy'] })
   bench.kube.put(PODS, gatedPod({ metadata: { uid: 'pod-0' } }))
   const { process } = await bench.start()
   process.blind(PODS)

@@ -176,18 +176,18 @@ const finalBy = (bench: Bench): void => {
   edit(bench, ACCESS_REQUESTS, REQUEST, (request) => ({ ...request, status: statusOf({ ...linesOf(request.status), sync: 'True/PermissionCleanUp by another' }, request.status?.policies ?? []) }))
 }
 /** How far the request was, as the cache shows it, when another writer made it final. */
-const BEFORE_FINAL: Record<string, { task: string; then: (bench: Bench) => void }> = {
-  'and an approval arrives': { task: 'pending', then: approve },
+const BEFORE_FINAL: Record<string, { task: string; happens: (bench: Bench) => void }> = {
+  'and an approval arrives': { task: 'pending', happens: approve },
   'and its Role was removed': {
     task: 'approved',
-    then: ({ kube }) => {
+    happens: ({ kube }) => {
       kube.drop(ROLE_BINDINGS, NAMESPACE, NAME)
       kube.drop(ROLES, NAMESPACE, NAME)
     },
   },
-  'and its RoleBinding was edited': { task: 'approved', then: (bench) => edit(bench, ROLE_BINDINGS, NAME, (binding) => ({ ...binding, subjects: [] })) },
+  'and its RoleBinding was edited': { task: 'approved', happens: (bench) => edit(bench, ROLE_BINDINGS, NAME, (binding) => ({ ...binding, subjects: [] })) },
 }
-for (const [name, { task, then }] of Object.entries(BEFORE_FINAL)) {
+for (const [name, { task, happens }] of Object.entries(BEFORE_FINAL)) {
   await test(`a request that another writer made final gets no Role, though the cache shows the older one, ${name}`, async (t) => {
     const bench = controllerBench(t)
     putScene(bench, { task })
@@ -195,7 +195,7 @@ for (const [name, { task, then }] of Object.entries(BEFORE_FINAL)) {
     const see = process.blind(ACCESS_REQUESTS)
     finalBy(bench)
     bench.newWrites()
-    then(bench)
+    happens(bench)
     await bench.time.advance(10_000)
     t.strictSame(requestWrites(bench).filter((write) => !write.startsWith('remove ')), [])
     t.strictSame([bench.bindings(), bench.roles()], [[], []])
@@ -253,17 +253,24 @@ await test('a Role that waits under the name of the grant goes, and the grant is
   t.match(bench.roles(), [grantOf().role])
 })
 
-await test('facts that took long to confirm are confirmed again before a Role is made', async (t) => {
-  const bench = controllerBench(t)
-  putScene(bench)
-  const { process } = await bench.start()
-  const release = bench.kube.hold('replaceStatus', ACCESS_REQUESTS)
-  approve(bench)
-  await settle()
-  process.blind(PODS)
-  bench.kube.drop(PODS, 'cicd', 'build-pod')
-  await bench.time.advance(5_001)
-  release()
-  await settle()
-  t.strictSame([bench.roles(), lines(bench).ready], [[], `False/NotFound ${POD_TEXT} is gone`])
-})
+/** What holds the controller up between its look at the Pod and the Role, for longer than the facts count. */
+const DELAYS = {
+  'the status that says so takes its time': { verb: 'replaceStatus', resource: ACCESS_REQUESTS },
+  'the last of the facts takes its time': { verb: 'get', resource: CONFIG_MAPS },
+} as const
+for (const [name, { verb, resource }] of Object.entries(DELAYS)) {
+  await test(`facts that are old by the time of the Role are confirmed again: ${name}`, async (t) => {
+    const bench = controllerBench(t)
+    putScene(bench)
+    const { process } = await bench.start()
+    const release = bench.kube.hold(verb, resource)
+    approve(bench)
+    await settle()
+    process.blind(PODS)
+    bench.kube.drop(PODS, 'cicd', 'build-pod')
+    await bench.time.advance(5_001)
+    release()
+    await settle()
+    t.strictSame([requestWrites(bench).filter((write) => write.startsWith('create')), lines(bench).ready], [[], `False/NotFound ${POD_TEXT} is gone`])
+  })
+}

@@ -17,12 +17,12 @@ interface Bench {
   loops: Loops
   logs: LogLines
   /** Reconciles by loop and outcome. */
-  counted(): Promise<Record<string, number>>
+  counted: () => Promise<Record<string, number>>
 }
 
 const bench = (): Bench => {
   const time = fakeTime(NOW)
-  const kube = memoryKube({ now: time.clock.now })
+  const kube = memoryKube({ now: () => time.clock.now() })
   const logs = logLines()
   const caches = createCaches(logs.log)
   const metrics = createControllerMetrics({ caches, checks: { sizes: () => new Map() }, queued: () => 0, leading: () => true, silence: () => new Map() })

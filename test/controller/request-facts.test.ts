@@ -38,10 +38,10 @@ interface Ground {
   sources: FactSources
   request: AccessRequest
   /** Both the API server and the cache have it. */
-  both<T extends KubeObject>(resource: Resource<T>, store: Pick<Store<T>, 'put'>, object: T): T
-  task(object: CheckObject): void
+  both: <T extends KubeObject>(resource: Resource<T>, store: Pick<Store<T>, 'put'>, object: T) => T
+  task: (object: CheckObject) => void
   /** Calls as `verb resource/name selector`. */
-  calls(): string[]
+  calls: () => string[]
 }
 
 const ground = (options: RequestOptions = {}, kindState?: KindState): Ground => {

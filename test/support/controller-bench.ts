@@ -33,25 +33,25 @@ export interface Bench {
   readonly time: FakeTime
   readonly kube: MemoryKube
   /** Starts a controller and lets it do what it wants to do at once. */
-  start(identity?: string, process?: ControllerProcess): Promise<Replica>
+  readonly start: (identity?: string, process?: ControllerProcess) => Promise<Replica>
   /** A process for start; every write is followed by the look at invariant I1. */
-  process(): ControllerProcess
+  readonly process: () => ControllerProcess
   /** Where a Role was seen without the recorded pass. Empty, or I1 is broken. */
   readonly breaches: string[]
-  request(name?: string): AccessRequest | undefined
+  readonly request: (name?: string) => AccessRequest | undefined
   /** `verb resource/name` of each write of a kind that is neither Lease nor Event, since the last call. */
-  newWrites(): string[]
+  readonly newWrites: () => string[]
   /** `type reason` of each Event, since the last call. */
-  newEvents(): string[]
-  roles(): Role[]
-  bindings(): RoleBinding[]
+  readonly newEvents: () => string[]
+  readonly roles: () => Role[]
+  readonly bindings: () => RoleBinding[]
 }
 
 const sentence = ({ verb, resource, name }: Call): string => `${verb} ${resource}/${name ?? ''}`
 
 export const controllerBench = (t: Test): Bench => {
   const time = fakeTime(NOW)
-  const kube = memoryKube({ now: time.clock.now })
+  const kube = memoryKube({ now: () => time.clock.now() })
   kube.serve(TASKS)
   const breaches: string[] = []
   const lookAtRoles = (): void => {

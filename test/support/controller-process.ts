@@ -51,6 +51,7 @@ export const controllerProcess = (kube: MemoryKube, onWrite: () => void = () => 
     if (isDead) throw gone()
     for await (const event of kube.watch(resource, options)) {
       await Promise.race([blinds.get(resource.plural), aborted])
+      if (options.signal?.aborted) return
       if (isDead) throw gone()
       yield event
     }
