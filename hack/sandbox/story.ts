@@ -104,8 +104,9 @@ const end = (): Step[] => [
     expect: { saysNot: ['role'] },
   },
   canUse('The ServiceAccount may not use the Connector any more', 'no'),
-  { title: 'A finished request stays finished, whatever is approved later', args: APPROVED, expect: {} },
-  { title: 'as its reason says', args: ['get', 'accessrequests', '-n', 'connectors-shared', '-l', MADE, '-o', `jsonpath=${SYNC_REASON}`], expect: { says: ['PermissionCleanUp'], saysNot: ['Synced'] } },
+  { title: 'The task is opened once more', args: setState('pending', { approversResponse: null }), expect: { says: ['patched'], saysNot: ['no change'] } },
+  { title: 'and approved once more', args: APPROVED, expect: { says: ['patched'], saysNot: ['no change'] } },
+  { title: 'A finished request stays finished all the same', args: ['get', 'accessrequests', '-n', 'connectors-shared', '-l', MADE, '-o', `jsonpath=${SYNC_REASON}`], expect: { says: ['PermissionCleanUp'], saysNot: ['Synced'] } },
   {
     title: 'What happened can be read',
     args: ['get', 'events', '-n', 'connectors-shared', '-o', 'custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message'],

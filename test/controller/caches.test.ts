@@ -114,6 +114,7 @@ for (const [name, { request, found }] of Object.entries(STAGES)) {
   })
 }
 
+const names = (objects: readonly KubeObject[]): string[] => objects.map(({ metadata }) => metadata.name)
 await test('Roles and RoleBindings are found by their request, policies and Connectors by their namespace', (t) => {
   const caches = createCaches(logLines().log)
   const { role, binding } = grantOf()
@@ -121,7 +122,6 @@ await test('Roles and RoleBindings are found by their request, policies and Conn
   caches.bindings.put({ ...binding, metadata: { ...binding.metadata, resourceVersion: '1' } })
   caches.connectors.put({ metadata: { name: 'c', namespace: 'ns', resourceVersion: '1' } })
   caches.policies.put({ metadata: { name: 'p', namespace: 'ns', resourceVersion: '1' }, spec: {} })
-  const names = (objects: readonly KubeObject[]): string[] => objects.map(({ metadata }) => metadata.name)
   const key = 'connectors-shared/prod-harbor-build-pod'
   t.strictSame(
     [caches.roles.byIndex('owner', key), caches.bindings.byIndex('owner', key), caches.connectors.byIndex('namespace', 'ns'), caches.policies.byIndex('namespace', 'ns')].map(names),

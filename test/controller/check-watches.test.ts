@@ -23,12 +23,13 @@ interface Bench {
   told: string[]
 }
 
+const stateOf = ({ status }: CheckObject): string => JSON.stringify(status)
+
 const bench = (t: Test, isServed = true): Bench => {
   const time = fakeTime(NOW)
   const kube = memoryKube({ now: () => time.clock.now() })
   if (isServed) kube.serve(TASKS)
   const told: string[] = []
-  const stateOf = ({ status }: CheckObject): string => JSON.stringify(status)
   const checks = new CheckWatches({
     kube,
     clock: time.clock,

@@ -119,8 +119,8 @@ await test('nothing secret that lies about the request is in a log line, an Even
   const connector: Connector = { ...connectorOf({ annotations: { token: secret } }), spec: { connectorClassName: 'harbor', address: `https://user:${secret}@harbor.example.com` } }
   bench.kube.put(CONNECTORS, connector)
   const pod = gatedPod({ metadata: { annotations: { password: secret } } })
-  const container = { name: 'main', env: [{ name: 'PASSWORD', value: secret }] }
-  bench.kube.put(PODS, { ...pod, spec: { ...pod.spec, ...{ containers: [container] } } })
+  const spec = { ...pod.spec, containers: [{ name: 'main', env: [{ name: 'PASSWORD', value: secret }] }] }
+  bench.kube.put(PODS, { ...pod, spec })
   bench.kube.put(TASKS, taskOf('deploy', 'pending', { status: { token: secret, message: secret } }))
   const { logs } = await bench.start()
   bench.kube.put(TASKS, taskOf('deploy', 'approved', { status: { ...approvedBy('alice'), token: secret, message: secret } }))

@@ -105,9 +105,11 @@ await test('the end of a term waits for what is under way; a term that is over b
   const release = kube.hold('replaceStatus', ACCESS_POLICIES)
   const term = new AbortController()
   let isOver = false
-  const over = loops.run(term.signal).then(() => {
+  const run = async (): Promise<void> => {
+    await loops.run(term.signal)
     isOver = true
-  })
+  }
+  const over = run()
   await settle()
   term.abort()
   await settle()

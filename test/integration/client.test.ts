@@ -13,7 +13,7 @@ import { systemClock, systemTimers, type Timers } from '../../src/kube/timers.ts
 import { testControlPlane } from '../support/control-plane.ts'
 import { cuttableProxy, type CuttableProxy } from '../support/cuttable-proxy.ts'
 import { logLines } from '../support/log-lines.ts'
-import { until } from '../support/until.ts'
+import { untilTrue } from '../support/eventually.ts'
 
 const cluster = testControlPlane()
 
@@ -57,7 +57,7 @@ await test('a ServiceAccount may do what it is granted, and a question tells so 
     subjects: [{ kind: 'ServiceAccount', name: 'default', namespace }],
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'grant' },
   })
-  await until('the grant is in effect', () => may(`proxy/v1/pod/${namespace}/build-1`, '*'))
+  await untilTrue('the grant is in effect', () => may(`proxy/v1/pod/${namespace}/build-1`, '*'))
   t.same([await may('proxy', '*'), await may(`proxy/v1/pod/${namespace}/build-2`, '*')], [false, false])
   t.same((await someone.list(PODS, { namespace })).items, [])
 })
@@ -113,16 +113,16 @@ await test('of two replicas one leads, and after its stop the other does', async
     return { lease, stop }
   }
   const one = replica('one')
-  await until('the first leads', () => one.lease.held())
+  await untilTrue('the first leads', () => one.lease.held())
   const two = replica('two')
-  await until('the first has renewed', async () => {
+  await untilTrue('the first has renewed', async () => {
     const record = await kube.get(LEASES, namespace, 'leader')
     return record?.spec?.renewTime !== record?.spec?.acquireTime
   })
   t.same([one.lease.held(), two.lease.held()], [true, false])
   await one.stop()
   t.equal(one.lease.held(), false)
-  await until('the second leads', () => two.lease.held())
+  await untilTrue('the second leads', () => two.lease.held())
   t.match(await kube.get(LEASES, namespace, 'leader'), { spec: { holderIdentity: 'two', leaseDurationSeconds: 10, leaseTransitions: 1 } })
 })
 
@@ -173,35 +173,35 @@ await test('a reflector follows the API server, and drops what it need not keep'
   const { kube, namespace, store, names } = await watching(t)
   await kube.create(CONFIG_MAPS, mine(namespace, 'a'))
   await kube.create(CONFIG_MAPS, mine(namespace, 'b'))
-  await until('both are there', () => names().join(' ') === 'a b')
+  await untilTrue('both are there', () => names().join(' ') === 'a b')
   t.notOk(Reflect.has(store.get(namespace, 'a')?.metadata ?? {}, 'managedFields'))
   await kube.mergePatch(CONFIG_MAPS, namespace, 'a', { metadata: { labels: { mine: 'no' } } })
   await kube.remove(CONFIG_MAPS, namespace, 'b')
-  await until('both are gone', () => store.size === 0)
+  await untilTrue('both are gone', () => store.size === 0)
 })
 
 await test('what happens while the connection is cut is seen when it is back, deletions too', async (t) => {
   const { kube, proxy, namespace, names } = await watching(t)
   await kube.create(CONFIG_MAPS, mine(namespace, 'a'))
   await kube.create(CONFIG_MAPS, mine(namespace, 'b'))
-  await until('both are there', () => names().join(' ') === 'a b')
+  await untilTrue('both are there', () => names().join(' ') === 'a b')
   proxy.cut()
   await kube.remove(CONFIG_MAPS, namespace, 'a')
   await kube.create(CONFIG_MAPS, mine(namespace, 'c'))
   t.same(names(), ['a', 'b'])
   proxy.mend()
-  await until('the difference is seen', () => names().join(' ') === 'b c')
+  await untilTrue('the difference is seen', () => names().join(' ') === 'b c')
 })
 
 await test('a connection that is dead but open is noticed', async (t) => {
   const { kube, proxy, namespace, names } = await watching(t)
   await kube.create(CONFIG_MAPS, mine(namespace, 'a'))
-  await until('it is there', () => names().join(' ') === 'a')
+  await untilTrue('it is there', () => names().join(' ') === 'a')
   proxy.silence()
   const before = proxy.attempts
   await kube.create(CONFIG_MAPS, mine(namespace, 'b'))
-  await until('the silent watch is given up, and another connection tried', () => proxy.attempts > before)
+  await untilTrue('the silent watch is given up, and another connection tried', () => proxy.attempts > before)
   t.same(names(), ['a'])
   proxy.mend()
-  await until('the other is seen', () => names().join(' ') === 'a b')
+  await untilTrue('the other is seen', () => names().join(' ') === 'a b')
 })

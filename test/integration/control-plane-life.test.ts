@@ -9,7 +9,7 @@ import { resolveBinaries } from '../../hack/control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane, type ControlPlaneOptions } from '../../hack/control-plane/start.ts'
 import { isRunning, kill, startScript } from '../support/processes.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { untilTrue } from '../support/eventually.ts'
 
 const { binaries } = await resolveBinaries()
 
@@ -50,7 +50,7 @@ await test('SIGKILL of its starter leaves neither a process nor a file', async (
   t.strictSame(Object.keys(pids).toSorted(), ['etcd', 'guard', 'kube-apiserver', 'kube-controller-manager'].slice(0, Object.keys(pids).length))
   t.ok(Object.values(pids).every(isRunning))
   await kill(child, 'SIGKILL')
-  await waitUntil('all processes are gone', () => allGone(pids))
+  await untilTrue('all processes are gone', () => allGone(pids))
   t.notOk(existsSync(folder))
 })
 
@@ -60,7 +60,7 @@ await test('Ctrl-C in its terminal leaves neither a process nor a file', async (
   // What a terminal does: the signal goes to the whole group of the starter.
   process.kill(-(child.pid ?? 0), 'SIGINT')
   t.strictSame(await exit, [0, null])
-  await waitUntil('all processes are gone', () => allGone(pids))
+  await untilTrue('all processes are gone', () => allGone(pids))
   t.notOk(existsSync(folder))
 })
 
@@ -68,7 +68,7 @@ await test('it does not keep a finished process alive, and ends with it', async 
   const { child, pids, folder } = await hold('end-with-control-plane.ts')
   if (child.exitCode === null) await once(child, 'exit')
   t.equal(child.exitCode, 0)
-  await waitUntil('all processes are gone', () => allGone(pids))
+  await untilTrue('all processes are gone', () => allGone(pids))
   t.notOk(existsSync(folder))
 })
 

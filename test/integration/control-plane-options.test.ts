@@ -7,7 +7,7 @@ import { freePort } from '../../hack/control-plane/free-port.ts'
 import { resolveBinaries } from '../../hack/control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane, type ControlPlaneOptions } from '../../hack/control-plane/start.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { untilTrue } from '../support/eventually.ts'
 
 const { binaries } = await resolveBinaries()
 
@@ -87,7 +87,7 @@ await test('without kube-controller-manager, ServiceAccounts and aggregated rule
       ],
     }),
   })
-  await waitUntil('the rules are aggregated', async () => {
+  await untilTrue('the rules are aggregated', async () => {
     const { stdout } = await controlPlane.kubectl(['get', 'clusterrole', 'whole', '--output', 'jsonpath={.rules[*].resources}'])
     return stdout === '["things"]'
   })

@@ -3,7 +3,7 @@ import type { Credentials } from '../../src/kube/credentials.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import { CONFIG_MAPS, PODS } from '../../src/kube/resources.ts'
 import { answer, scriptedServer, status } from '../support/scripted-server.ts'
-import { until } from '../support/until.ts'
+import { untilTrue } from '../support/eventually.ts'
 
 const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a', namespace: 'ns', resourceVersion: '1' } }
 
@@ -172,7 +172,7 @@ await test('a server that does not answer in time is unavailable, and its connec
   const server = await scriptedServer(t, () => undefined)
   const kube = server.client({ requestTimeoutMs: 30 })
   t.match(await thrown(kube.get(CONFIG_MAPS, 'ns', 'a')), { code: 'KUBE_UNAVAILABLE', message: 'the API server did not answer GET /api/v1/namespaces/ns/configmaps/a within 0.03 s' })
-  await until('the connection is closed', () => server.connections.open === 0)
+  await untilTrue('the connection is closed', () => server.connections.open === 0)
   const watch = kube.watch(PODS, { resourceVersion: '1', timeoutSeconds: 60 })[Symbol.asyncIterator]()
   t.match(await thrown(watch.next()), { code: 'KUBE_UNAVAILABLE', message: 'the API server did not answer GET /api/v1/pods within 0.03 s' })
 })
@@ -190,7 +190,7 @@ await test('a caller can cancel a list', async (t) => {
   const server = await scriptedServer(t, () => undefined)
   const controller = new AbortController()
   const call = thrown(server.client().list(PODS, { signal: controller.signal }))
-  await until('the call arrived', () => server.seen.length === 1)
+  await untilTrue('the call arrived', () => server.seen.length === 1)
   controller.abort()
   t.match(await call, { code: 'KUBE_UNAVAILABLE', message: 'GET /api/v1/pods was cancelled' })
   t.match(await thrown(server.client().list(PODS, { signal: controller.signal })), { message: 'GET /api/v1/pods was cancelled' })
@@ -209,7 +209,7 @@ await test('an answer that is longer than allowed is not read on', async (t) => 
     code: 'KUBE_UNAVAILABLE',
     message: 'the answer of the API server to GET /big is longer than 1000000 bytes',
   })
-  await until('the connection is closed', () => server.connections.open === 0)
+  await untilTrue('the connection is closed', () => server.connections.open === 0)
 })
 
 await test('a server that is not there is unavailable', async (t) => {
@@ -287,7 +287,7 @@ await test('close ends what is under way, and later calls fail', async (t) => {
   const server = await scriptedServer(t, () => undefined)
   const kube = server.client()
   const call = thrown(kube.get(CONFIG_MAPS, 'ns', 'a'))
-  await until('the call arrived', () => server.seen.length === 1)
+  await untilTrue('the call arrived', () => server.seen.length === 1)
   kube.close()
   t.match(await call, { code: 'KUBE_UNAVAILABLE' })
   t.match(await thrown(kube.get(CONFIG_MAPS, 'ns', 'a')), { code: 'KUBE_UNAVAILABLE', message: 'GET /api/v1/namespaces/ns/configmaps/a was not sent: the client is closed' })

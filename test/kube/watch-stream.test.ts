@@ -7,7 +7,7 @@ import { CONFIG_MAPS } from '../../src/kube/resources.ts'
 import { watchEvents } from '../../src/kube/watch-stream.ts'
 import { fakeTime } from '../support/fake-time.ts'
 import { answer, scriptedServer, status } from '../support/scripted-server.ts'
-import { until } from '../support/until.ts'
+import { untilTrue } from '../support/eventually.ts'
 
 const CALL = 'GET /api/v1/configmaps'
 
@@ -117,15 +117,15 @@ await test('an abort, and a reader that leaves, each free the connection', async
   const kube = server.client()
   const controller = new AbortController()
   const reading = read(kube.watch(CONFIG_MAPS, { resourceVersion: '5', timeoutSeconds: 300, signal: controller.signal }))
-  await until('the watch is open', () => server.seen.length === 1)
+  await untilTrue('the watch is open', () => server.seen.length === 1)
   controller.abort()
   t.notOk((await reading).error)
-  await until('the connection is closed', () => server.connections.open === 0)
+  await untilTrue('the connection is closed', () => server.connections.open === 0)
   for await (const event of kube.watch(CONFIG_MAPS, { resourceVersion: '5', timeoutSeconds: 300 })) {
     t.equal(event.type, 'ADDED')
     break
   }
-  await until('the connection is closed', () => server.connections.open === 0)
+  await untilTrue('the connection is closed', () => server.connections.open === 0)
 })
 
 await test('a silent watch outlives the time for requests, and many of them leave requests their connections', async (t) => {

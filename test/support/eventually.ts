@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-const POLL_MS = 50
+const POLL_MS = 20
 
 /**
  * Reads again and again until there is something other than undefined.
@@ -8,7 +8,7 @@ const POLL_MS = 50
  * @param seen what was there at last, for the error
  * @throws Error when nothing was there within the bound
  */
-export const eventually = async <T>(what: string, read: () => Promise<T | undefined>, boundMs = 20_000, seen: () => unknown = () => undefined): Promise<T> => {
+export const eventually = async <T>(what: string, read: () => T | undefined | Promise<T | undefined>, boundMs = 20_000, seen: () => unknown = () => undefined): Promise<T> => {
   const end = performance.now() + boundMs
   for (;;) {
     const value = await read()
@@ -22,6 +22,6 @@ export const eventually = async <T>(what: string, read: () => Promise<T | undefi
 }
 
 /** Waits until a question is answered with yes. @throws Error as eventually */
-export const untilTrue = async (what: string, ask: () => Promise<boolean>, boundMs?: number): Promise<void> => {
+export const untilTrue = async (what: string, ask: () => boolean | Promise<boolean>, boundMs?: number): Promise<void> => {
   await eventually(what, async () => ((await ask()) ? true : undefined), boundMs)
 }

@@ -13,7 +13,7 @@ import { isCoded } from '../../src/errors.ts'
 import { logLines, type LogLines } from '../support/log-lines.ts'
 import { memoryKube, type MemoryKube } from '../support/memory-kube.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { untilTrue } from '../support/eventually.ts'
 import { NOW, review, turnFlags } from './harness.ts'
 import { call, protocolAt, SERVER_NAME, startForwarder } from './sockets.ts'
 
@@ -119,11 +119,11 @@ await test('a new certificate is served without a restart; one that cannot be us
   const renewed = await renewLeaf(material, [SERVER_NAME], Date.now())
 
   await writeFile(join(folder, 'tls.crt'), renewed.leaf.cert)
-  await waitUntil('the half-written pair to be refused', () => lines.messages().some((line) => line.startsWith('error the certificate could not be renewed')))
+  await untilTrue('the half-written pair to be refused', () => lines.messages().some((line) => line.startsWith('error the certificate could not be renewed')))
   t.equal((await call({ port, path: '/readyz', ca: material.caBundle })).serial, old)
 
   await writeFile(join(folder, 'tls.key'), renewed.leaf.key)
-  await waitUntil('the new certificate', async () => (await call({ port, path: '/readyz', ca: material.caBundle })).serial !== old)
+  await untilTrue('the new certificate', async () => (await call({ port, path: '/readyz', ca: material.caBundle })).serial !== old)
   t.equal((await call({ port, path: '/readyz', ca: material.caBundle, agent })).serial, old, 'an open connection goes on as it was')
   t.notMatch(JSON.stringify(lines.lines), renewed.leaf.key.split('\n')[1] ?? 'no key')
 })
@@ -176,7 +176,7 @@ await test('with a client CA only its clients get through the handshake', async 
 
   const otherCa = await generate([{ name: 'commonName', value: 'new callers' }], { ...days, extensions })
   await writeFile(clientCaFile, otherCa.cert)
-  await waitUntil('the new client CA', () =>
+  await untilTrue('the new client CA', () =>
     call({ ...at, cert: caller.cert, key: caller.private }).then(
       () => false,
       () => true,
@@ -222,7 +222,7 @@ await test('a rolling restart under load loses no admission', async (t) => {
     }
   }
   const clients = Promise.all(Array.from({ length: 16 }, client))
-  const goesOn = (what: string, condition: () => boolean): Promise<void> => waitUntil(what, () => condition() || results.failed.length > 0)
+  const goesOn = (what: string, condition: () => boolean): Promise<void> => untilTrue(what, () => condition() || results.failed.length > 0)
   await goesOn('the load to run', () => results.answered > 500)
   const second = await start(t, { certificate })
   const stopping = first.running.stop()
@@ -259,7 +259,7 @@ await test('a call that is in flight when the server closes is answered; one tha
       ({ status }) => status,
       () => 'cut',
     )
-    await waitUntil('the call to be in the hook', () => kube.calls.length > 0)
+    await untilTrue('the call to be in the hook', () => kube.calls.length > 0)
     await running.stop()
     t.equal(await asking, answered ? 200 : 'cut')
     release()

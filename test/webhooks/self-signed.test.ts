@@ -12,7 +12,7 @@ import { createSelfSigned, type SelfSigned } from '../../webhooks/self-signed.ts
 import type { CertificatePair } from '../../webhooks/tls.ts'
 import { logLines, type LogLines } from '../support/log-lines.ts'
 import { memoryKube, type MemoryKube } from '../support/memory-kube.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { untilTrue } from '../support/eventually.ts'
 import { NOW } from './harness.ts'
 
 const DAY = 86_400_000
@@ -310,7 +310,7 @@ await test('the role: handshakes fail until there is a certificate, then every r
   const one = await start()
   t.equal(await readyz(one), 503)
   await t.rejects(serialAt(one.port, ''))
-  await waitUntil('the certificate', async () => (await readyz(one)) === 200)
+  await untilTrue('the certificate', async () => (await readyz(one)) === 200)
   t.strictSame(
     lines
       .messages()
@@ -329,5 +329,5 @@ await test('the role: handshakes fail until there is a certificate, then every r
     CONFIGURATIONS.every((resource) =>
       kube.all(resource).every(({ webhooks = [] }) => webhooks.every(({ clientConfig }) => decode(clientConfig.caBundle) === secret)),
     )
-  await waitUntil('caBundle to be back', inPlace)
+  await untilTrue('caBundle to be back', inPlace)
 })

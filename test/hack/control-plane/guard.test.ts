@@ -7,7 +7,7 @@ import { test } from 'tap'
 import { startGuard } from '../../../hack/control-plane/programs-under-guard.ts'
 import { isRunning, kill, startScript } from '../../support/processes.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
-import { waitUntil } from '../../support/wait-until.ts'
+import { untilTrue } from '../../support/eventually.ts'
 
 const HOLD_GUARD = join(import.meta.dirname, '..', '..', 'support', 'hold-guard.ts')
 
@@ -29,7 +29,7 @@ await test('killing the starter ends the programs, their own children and the gu
   const { child, said } = await holdGuard(folder)
   t.ok(isRunning(said.polite) && isRunning(-said.stubborn) && isRunning(said.guard))
   await kill(child, 'SIGKILL')
-  await waitUntil('all processes are gone', () => !isRunning(-said.polite) && !isRunning(-said.stubborn) && !isRunning(said.guard))
+  await untilTrue('all processes are gone', () => !isRunning(-said.polite) && !isRunning(-said.stubborn) && !isRunning(said.guard))
   t.notOk(existsSync(folder))
 })
 
@@ -42,7 +42,7 @@ await test("Ctrl-C in the starter's terminal does not reach the guard and its pr
   process.kill(said.guard, 'SIGHUP')
   t.ok(isRunning(said.polite) && isRunning(said.guard))
   await kill(child, 'SIGKILL')
-  await waitUntil('all processes are gone', () => !isRunning(-said.polite) && !isRunning(-said.stubborn) && !isRunning(said.guard))
+  await untilTrue('all processes are gone', () => !isRunning(-said.polite) && !isRunning(-said.stubborn) && !isRunning(said.guard))
 })
 
 await test('when the guard itself is killed, its starter ends the programs', async (t) => {
@@ -50,7 +50,7 @@ await test('when the guard itself is killed, its starter ends the programs', asy
   const guard = startGuard({ graceMs: 200 })
   const pid = await guard.start(shell(folder, 'one', 'sleep 600'))
   process.kill(guard.pid, 'SIGKILL')
-  await waitUntil('the program is gone', () => !isRunning(-pid))
+  await untilTrue('the program is gone', () => !isRunning(-pid))
   t.equal(guard.exitOf('one'), 'the guard process died')
   await guard.close()
 })
