@@ -14,7 +14,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
 const run = async (): Promise<void> => {
   const ending = endingSignal()
-  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout) })
+  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
   const begun = Date.now()
   const controlPlane = await startControlPlane({ binaries, log: print, signal: ending })
   try {

@@ -1,11 +1,12 @@
 /** `npm start`: a control plane on this machine with access-gate in it, until Ctrl-C. */
-import { copyFile, mkdir, rm } from 'node:fs/promises'
+import { copyFile, rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
 import { messageOf } from '../src/errors.ts'
 import { ControlPlaneFailure } from './control-plane/failure.ts'
 import { takeLock } from './control-plane/lock.ts'
 import { createProgress } from './control-plane/progress.ts'
+import type { Binaries } from './control-plane/programs.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane } from './control-plane/start.ts'
 import { aborted, endingSignal } from './sandbox/ending.ts'
@@ -38,10 +39,14 @@ const commandsToTry = (kubectl: string): string[] => {
   ]
 }
 
-const run = async ({ port, keep }: Options): Promise<void> => {
-  const ending = endingSignal()
-  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout) })
-  await mkdir(SANDBOX, { recursive: true, mode: 0o700 })
+/** One at a time in a folder: the kubeconfig there belongs to the one that runs. */
+const claimSandbox = async (): Promise<() => Promise<void>> => {
+  const release = await takeLock(`${SANDBOX}/.lock`, { wait: false })
+  if (release === undefined) throw new ControlPlaneFailure('npm start runs in this folder already; end that one, or use another copy of the project')
+  return release
+}
+
+const runSandbox = async ({ port, keep }: Options, binaries: Binaries, ending: AbortSignal): Promise<void> => {
   const controlPlane = await startControlPlane({
     binaries,
     log: print,
@@ -69,6 +74,17 @@ const run = async ({ port, keep }: Options): Promise<void> => {
   } finally {
     await controlPlane.stop()
     await rm(`${SANDBOX}/kubeconfig`, { force: true })
+  }
+}
+
+const run = async (options: Options): Promise<void> => {
+  const ending = endingSignal()
+  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
+  const release = await claimSandbox()
+  try {
+    await runSandbox(options, binaries, ending)
+  } finally {
+    await release()
   }
 }
 

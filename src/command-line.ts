@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { ControllerOptions } from './controller/options.ts'
 import { defaultControllerOptions } from './controller/options.ts'
 import { DEFAULT_WEBHOOK_OPTIONS, type WebhookOptions } from '../webhooks/options.ts'
+import { subdomainProblem } from './core/name-rules.ts'
 import { CodedError } from './errors.ts'
 
 /** How a role reaches Kubernetes and what it logs. */
@@ -50,6 +51,12 @@ const wholeNumber =
   }
 
 const port = wholeNumber(0, 65_535)
+
+const objectName = (text: string): string => {
+  const problem = subdomainProblem(text)
+  if (problem !== undefined) throw new InvalidArgumentError(`It ${problem}.`)
+  return text
+}
 
 const common = (command: Command): Command =>
   command
@@ -121,7 +128,7 @@ export const commandLine = ({ version, env, run }: CommandLine): Command => {
   common(program.command('controller'))
     .description('Turns approvals into a Role and RoleBinding for one Pod, and removes them when the Pod ends.')
     .option('--workers <number>', 'how many requests are worked on at once', wholeNumber(1, 64), 8)
-    .option('--lease-name <name>', 'Lease in the system namespace that the replicas share', 'access-gate-controller')
+    .option('--lease-name <name>', 'Lease in the system namespace that the replicas share; the shipped Role allows the default alone', objectName, 'access-gate-controller')
     .action((flags: ControllerFlags) => run({ role: 'controller', common: commonSettings(flags, env), options: controllerOptions(flags) }))
   return program
 }

@@ -10,7 +10,7 @@ import { createClient } from './kube/client.ts'
 import { systemClock } from './kube/timers.ts'
 import { createLogger } from './log.ts'
 
-/** Longer than the webhook's longest drain is rare; past this (milliseconds) the process ends however far it got. */
+/** Past this, and the drain that was asked for (milliseconds), the process ends however far it got. */
 const STOP_WITHIN_MS = 60_000
 
 const runRole = async ({ role, common, options }: Settings): Promise<void> => {
@@ -23,7 +23,8 @@ const runRole = async ({ role, common, options }: Settings): Promise<void> => {
     role === 'webhook'
       ? await runWebhook(options, { reader: kube, writer: kube, permission: kube }, env)
       : await runController(options, kube, env)
-  closeWithGrace({ delay: STOP_WITHIN_MS, logger: { error: (error: unknown) => logger.error({ err: error }, 'stopping after an error') } }, async ({ signal, err }) => {
+  const delay = STOP_WITHIN_MS + (role === 'webhook' ? options.drainMs : 0)
+  closeWithGrace({ delay, logger: { error: (error: unknown) => logger.error({ err: error }, 'stopping after an error') } }, async ({ signal, err }) => {
     logger.info({ signal, err }, 'stopping')
     await running.stop()
     kube.close()
