@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { AccessRequest } from '../src/api/access-request.ts'
 import type { GatedVolumes } from '../src/core/gated-volume.ts'
 import { decideAtAdmission, type ConnectorFact } from '../src/core/gate.ts'
-import type { ConnectorKey, PodKey } from '../src/core/request-identity.ts'
+import { isForIdentity, type ConnectorKey, type PodKey } from '../src/core/request-identity.ts'
 import { isCoded } from '../src/errors.ts'
 import type { Permission, Reader, Writer } from '../src/kube/ports.ts'
 import { ACCESS_REQUESTS } from '../src/kube/resources.ts'
@@ -63,15 +63,28 @@ const connectorFacts = async (deps: PodFactDeps, { pod, volumes, serviceAccount 
 }
 
 export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
-  const { writer, cap, logger, timers, metrics, deadlineMs } = deps
+  const { reader, writer, cap, logger, timers, metrics, deadlineMs } = deps
 
   const failed = (reason: 'error' | 'late', pod: PodKey, what: string, error: unknown): void => {
     metrics.failed(HOOK, reason)
     logger.warn({ hook: HOOK, pod, err: error }, `${what}; ${AT_THE_MOUNT}`)
   }
 
+  /** What has the name may be somebody else's: only a request for this very Pod, Connector and ServiceAccount is reused. */
+  const isThere = async ({ metadata, spec }: AccessRequest, { pod, serviceAccount }: NewPod): Promise<boolean> => {
+    const { namespace = '', name } = metadata
+    try {
+      const found = await reader.get(ACCESS_REQUESTS, namespace, name)
+      return found !== undefined && isForIdentity(found, { connector: { namespace, name: spec.connectorRef.name }, pod, serviceAccount })
+    } catch (error) {
+      logger.warn({ hook: HOOK, pod, err: error }, 'the access request that exists already could not be read')
+      return false
+    }
+  }
+
   /** @returns a warning when the request is not there now */
-  const create = async (request: AccessRequest, { pod, requestedBy }: NewPod): Promise<string | undefined> => {
+  const create = async (request: AccessRequest, asked: NewPod): Promise<string | undefined> => {
+    const { pod, requestedBy } = asked
     const { namespace = '', name } = request.metadata
     const connector = `${namespace}/${request.spec.connectorRef.name}`
     const said = { accessRequest: `${namespace}/${name}`, connector, pod, requestedBy }
@@ -81,7 +94,7 @@ export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
       logger.info(said, 'access request made')
       return undefined
     } catch (error) {
-      if (isCoded(error, 'KUBE_CONFLICT')) {
+      if (isCoded(error, 'KUBE_CONFLICT') && (await isThere(request, asked))) {
         metrics.requestMade('reused')
         logger.info(said, 'access request exists already')
         return undefined

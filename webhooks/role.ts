@@ -1,8 +1,8 @@
 import { Registry } from 'prom-client'
 import type { Logger } from 'pino'
-import { CodedError, messageOf } from '../src/errors.ts'
 import type { Clock, Permission, Reader, Writer } from '../src/kube/ports.ts'
 import { systemTimers, type Timers } from '../src/kube/timers.ts'
+import { listen } from '../src/listen.ts'
 import { buildMetricsServer, registerProcessMetrics } from '../src/metrics-server.ts'
 import { validateAccessPolicy } from './access-policy.ts'
 import { mutateAccessRequest, validateAccessRequest } from './access-request.ts'
@@ -71,21 +71,6 @@ export const createHooks = (options: WebhookOptions, deps: HookDeps): Hook[] => 
     mutatePod,
     validatePod(createPodAdmission({ ...deps, cap, systemNamespace, deadlineMs: podDeadlineMs })),
   ]
-}
-
-interface Listening {
-  listen(at: { host: string; port: number }): Promise<string>
-  addresses(): readonly (string | { port: number })[]
-}
-
-const listen = async (app: Listening, what: string, host: string, port: number): Promise<number> => {
-  try {
-    await app.listen({ host, port })
-  } catch (error) {
-    throw new CodedError('CONFIG_INVALID', `the ${what} cannot listen on ${host}, port ${port}: ${messageOf(error)}`, { cause: error })
-  }
-  const [address] = app.addresses()
-  return typeof address === 'object' ? address.port : port
 }
 
 const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)

@@ -67,7 +67,11 @@ export const reconcileRequest = async (deps: ReconcileDependencies, key: string)
       events.emit({ ...notice, regarding: { apiVersion: API_VERSION, kind: 'AccessRequest', namespace, name, uid: metadata.uid ?? '' } }),
     )
   }
+  const told = async (): Promise<void> => {
+    await Promise.all(sent)
+  }
   const deleted = new Set<string>()
+  const written = new Set<string>()
   let grantErrors: ReadonlyMap<string, string> = new Map()
   let confirmed: { facts: ConfirmedFacts; at: number } | undefined
   let isReadAgain = false
@@ -84,7 +88,7 @@ export const reconcileRequest = async (deps: ReconcileDependencies, key: string)
       if (confirmed !== undefined && timers.monotonic() - confirmed.at > CONFIRMED_FOR_MS) confirmed = undefined
       const facts = await gatherFacts(deps, request, { confirmed: confirmed?.facts, deleted, grantErrors })
       const decision = decideAccessRequest(facts, clock.now())
-      const outcome = await applyEffects(deps, request, decision.effects, (notice) => notify(request, notice))
+      const outcome = await applyEffects(deps, request, decision.effects, { notify: (notice) => notify(request, notice), told, written })
       if (outcome.over) return {}
       if (outcome.confirm) {
         const at = timers.monotonic()
@@ -94,7 +98,10 @@ export const reconcileRequest = async (deps: ReconcileDependencies, key: string)
         continue
       }
       for (const gone of outcome.deleted) deleted.add(gone)
-      for (const there of outcome.applied) deleted.delete(there)
+      for (const there of outcome.applied) {
+        deleted.delete(there)
+        written.add(there)
+      }
       // Kept until the next attempt, so that telling of a failure is not followed by another attempt at once.
       if (outcome.applied.length + outcome.grantErrors.size > 0) grantErrors = outcome.grantErrors
       if (decision.effects.length > 0) continue
@@ -106,7 +113,7 @@ export const reconcileRequest = async (deps: ReconcileDependencies, key: string)
     }
     throw new Error(`AccessRequest ${key} did not settle within ${MAX_STEPS} steps`)
   } finally {
-    await Promise.all(sent)
+    await told()
   }
 }
 

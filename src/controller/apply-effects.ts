@@ -2,7 +2,7 @@ import type { AccessRequest, AccessRequestStatus } from '../api/access-request.t
 import type { KubeObject } from '../api/meta.ts'
 import { CLEANUP_FINALIZER } from '../api/names.ts'
 import type { Role, RoleBinding } from '../api/rbac.ts'
-import type { Effect } from '../core/effects.ts'
+import type { Effect, Notice } from '../core/effects.ts'
 import { grantName, type Grant } from '../core/grant.ts'
 import { sameJson } from '../core/json.ts'
 import { CodedError, isCoded, messageOf } from '../errors.ts'
@@ -108,17 +108,26 @@ export interface Outcome {
   over: boolean
 }
 
+/** What surrounds the effects of one decision. */
+export interface Surroundings {
+  /** Takes a notice at once and never throws. */
+  notify: (notice: Notice) => void
+  /** Resolves when the notices so far are sent, as far as they can be; never rejects. */
+  told: () => Promise<void>
+  /** Names of grants that this reconcile has written before. */
+  written: ReadonlySet<string>
+}
+
 /**
  * Applies the effects in their order. A grant that cannot be written is an outcome that the status tells;
  * any other failure ends here, and the reconcile is tried again from the start.
- * @param notify takes a notice at once and never throws
  * @throws CodedError KUBE_CONFLICT when the request is no longer the one that was decided on; KUBE_*; NOT_LEADER
  */
 export const applyEffects = async (
   ports: ApplyPorts,
   request: AccessRequest,
   effects: readonly Effect[],
-  notify: (notice: Extract<Effect, { type: 'notice' }>['notice']) => void,
+  { notify, told, written }: Surroundings,
 ): Promise<Outcome> => {
   const outcome: Outcome = { confirm: false, deleted: [], applied: [], grantErrors: new Map(), over: false }
   for (const effect of effects) {
@@ -134,6 +143,11 @@ export const applyEffects = async (
         outcome.deleted.push(...effect.names)
         break
       case 'apply-grant':
+        // Somebody changes what is written, such as a mutating webhook: writing it over and over would not end.
+        if (written.has(effect.grant.role.metadata.name)) {
+          outcome.grantErrors.set(effect.grant.policy, `Role and RoleBinding ${effect.grant.role.metadata.name} do not stay as they are written: something changes them at once`)
+          break
+        }
         try {
           await applyGrant(ports, request, effect.grant)
           outcome.applied.push(effect.grant.role.metadata.name)
@@ -142,17 +156,21 @@ export const applyEffects = async (
           outcome.grantErrors.set(effect.grant.policy, messageOf(error))
         }
         break
+      // Behind one of these three nobody decides the same again: a notice that was not sent by then would be lost in a crash.
       case 'write-status':
+        await told()
         await writeStatus(ports, request, effect.status)
         break
       case 'add-finalizer':
         await setFinalizer(ports, request, true)
         break
       case 'remove-finalizer':
+        await told()
         await setFinalizer(ports, request, false)
         outcome.over = true
         break
       case 'delete-request':
+        await told()
         await deleteRequest(ports, request)
         outcome.over = true
         break

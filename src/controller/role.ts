@@ -1,7 +1,6 @@
 import type { Logger } from 'pino'
 import type { AccessRequest } from '../api/access-request.ts'
 import { LABEL } from '../api/names.ts'
-import { CodedError, messageOf } from '../errors.ts'
 import { eventSink } from '../kube/events.ts'
 import { leaderOnly } from '../kube/leader-only.ts'
 import { createLease } from '../kube/lease.ts'
@@ -9,6 +8,7 @@ import type { Clock, Discovery, Reader, Watcher, Writer } from '../kube/ports.ts
 import { createReflector, type Reflector } from '../kube/reflector.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS, ROLE_BINDINGS, ROLES } from '../kube/resources.ts'
 import { sleep, systemTimers, type Timers } from '../kube/timers.ts'
+import { listen } from '../listen.ts'
 import { buildMetricsServer, registerProcessMetrics } from '../metrics-server.ts'
 import { createCaches, type Caches } from './caches.ts'
 import { openChecks } from './check-index.ts'
@@ -64,6 +64,24 @@ const createSources = (kube: ControllerPorts, caches: Caches, systemNamespace: s
     { name: 'roles', reflector: createReflector({ ...base, resource: ROLES, store: caches.roles, ...granted }) },
     { name: 'rolebindings', reflector: createReflector({ ...base, resource: ROLE_BINDINGS, store: caches.bindings, ...granted }) },
   ]
+}
+
+/** Reads the kinds of check objects that requests need, from now on: a follower too, so that it can go on at once. */
+const followKinds = (caches: Caches, checks: CheckWatches): void => {
+  const follow = (request: AccessRequest): void => {
+    for (const { apiVersion, kind } of openChecks(request)) checks.lookup(apiVersion, kind)
+  }
+  for (const request of caches.requests.values()) follow(request)
+  caches.requests.onChange(({ type, object }) => {
+    if (type !== 'deleted') follow(object)
+  })
+}
+
+/** Resolves with the promise, but after so many milliseconds or when the signal aborts at the latest. */
+const atMost = async (ms: number, promise: Promise<void>, timers: Timers, signal: AbortSignal): Promise<void> => {
+  const waiting = new AbortController()
+  await Promise.race([promise, sleep(timers, ms, AbortSignal.any([signal, waiting.signal]))])
+  waiting.abort()
 }
 
 /**
@@ -128,11 +146,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
     return silent.length > 0 ? `nothing was heard of ${silent.join(', ')} for ${STALE_MS / 1000} s` : undefined
   }
   const metricsApp = buildMetricsServer({ register: metrics.register, live: () => undefined, ready: unready, logger })
-  try {
-    await metricsApp.listen({ host: options.metricsHost, port: options.metricsPort })
-  } catch (error) {
-    throw new CodedError('CONFIG_INVALID', `the metrics server cannot listen on ${options.metricsHost}, port ${options.metricsPort}: ${messageOf(error)}`, { cause: error })
-  }
+  const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
   const failed = Promise.withResolvers<never>()
   failed.promise.catch((error: unknown) => logger.error({ err: error }, 'the metrics server of the controller broke'))
   metricsApp.server.on('error', failed.reject)
@@ -147,28 +161,13 @@ export const runController = async (options: ControllerOptions, kube: Controller
   prune()
   const reflecting = sources.map(({ reflector }) => reflector.run(stopping.signal))
   const synced = Promise.all(sources.map(({ reflector }) => reflector.synced))
-  /** A follower reads the kinds of check objects as well, so that it can go on at once. */
-  const followKinds = (): void => {
-    const follow = (request: AccessRequest): void => {
-      for (const { apiVersion, kind } of openChecks(request)) checks.lookup(apiVersion, kind)
-    }
-    for (const request of caches.requests.values()) follow(request)
-    caches.requests.onChange(({ type, object }) => {
-      if (type !== 'deleted') follow(object)
-    })
-  }
-  /** A leader that has not read them yet would write into every status that it has not. */
-  const kindsAnswered = async (): Promise<void> => {
-    const waiting = new AbortController()
-    await Promise.race([checks.answered(), sleep(timers, FIRST_READ_MS, AbortSignal.any([stopping.signal, waiting.signal]))])
-    waiting.abort()
-  }
   const lead = async (): Promise<void> => {
     const all = await synced
     if (!all.every(Boolean)) return
     logger.info({ requests: caches.requests.size, pods: caches.pods.size }, 'everything was read, asking for the lease')
-    followKinds()
-    await kindsAnswered()
+    followKinds(caches, checks)
+    // A leader that has not read them yet would write into every status that it has not.
+    await atMost(FIRST_READ_MS, checks.answered(), timers, stopping.signal)
     await lease.run({ onStartedLeading: (signal) => loops.run(signal), signal: stopping.signal })
   }
   const leadership = lead()
@@ -187,9 +186,8 @@ export const runController = async (options: ControllerOptions, kube: Controller
   }
   const ready = waitSynced()
   let stopped: Promise<void> | undefined
-  const address = metricsApp.addresses()[0]
   return {
-    metricsPort: typeof address === 'object' ? address.port : options.metricsPort,
+    metricsPort,
     ready,
     leading: () => lease.held(),
     failed: failed.promise,

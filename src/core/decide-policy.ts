@@ -10,7 +10,7 @@ const permissionFinding = ({ spec }: AccessPolicy): Finding => {
   if (spec.defaultPermission !== undefined)
     return finding('Unknown', 'NotInEffect', 'spec.defaultPermission is accepted, but not in effect yet: nobody gets a permission without checks')
   if (spec.checkGrantedPermission === undefined) return finding('Unknown', 'NoPermission', 'the policy has neither defaultPermission nor checkGrantedPermission and has no effect')
-  return finding('True', 'GrantedAfterChecks', 'the permission is granted for one Pod at a time, after its checks have passed')
+  return finding('True', 'GrantedAfterChecks', 'the permission is granted after the checks of a request have passed, until its Pod ends')
 }
 
 /**

@@ -30,7 +30,7 @@ const statusOf = (names: string[], matched: Line, synced: Line, ready: Line): Ac
 
 const checked = policySpecOf()
 const byDefault: AccessPolicy['spec'] = { defaultPermission: { roleTemplate: { ref: { configMap: { name: 'whole-account' } } }, bindingTemplate: { serviceAccounts: [{ names: [] }] } } }
-const AFTER_CHECKS: Line = 'True/GrantedAfterChecks the permission is granted for one Pod at a time, after its checks have passed'
+const AFTER_CHECKS: Line = 'True/GrantedAfterChecks the permission is granted after the checks of a request have passed, until its Pod ends'
 const NOT_IN_EFFECT: Line = 'Unknown/NotInEffect spec.defaultPermission is accepted, but not in effect yet: nobody gets a permission without checks'
 const NO_PERMISSION: Line = 'Unknown/NoPermission the policy has neither defaultPermission nor checkGrantedPermission and has no effect'
 const NO_CONNECTOR: Line = 'False/NoConnector the policy selects no Connector of its namespace'

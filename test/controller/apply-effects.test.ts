@@ -22,23 +22,30 @@ interface Ground {
   apply: (...effects: Effect[]) => Promise<Outcome>
   /** Writes as `verb resource/name {body of a removal}`. */
   writes: () => string[]
+  /** Every call, and where it was waited for the notices, as `verb resource`. */
+  order: () => string[]
   readonly notices: Notice[]
 }
 
 /** The request is matched by the policy `ask`, and both the API server and the cache have it. */
-const ground = (options: RequestOptions = {}): Ground => {
+const ground = (options: RequestOptions = {}, written: ReadonlySet<string> = new Set()): Ground => {
   const kube = memoryKube({ now: () => NOW })
   const caches = createCaches(logLines().log)
   const request = kube.put(ACCESS_REQUESTS, requestOf({ status: statusOf({}, [snapshotOf()]), ...options }))
   caches.requests.put(request)
   const ports: ApplyPorts = { reader: kube, writer: kube, caches, own: new OwnWrites(() => undefined) }
   const notices: Notice[] = []
+  const told = async (): Promise<void> => {
+    await Promise.resolve()
+    kube.calls.push({ verb: 'emit', resource: 'told' })
+  }
   return {
     kube,
     ports,
     request,
     notices,
-    apply: (...effects) => applyEffects(ports, request, effects, (notice) => notices.push(notice)),
+    apply: (...effects) => applyEffects(ports, request, effects, { notify: (notice) => notices.push(notice), told, written }),
+    order: () => kube.calls.map(({ verb, resource }) => `${verb} ${resource}`),
     writes: () => kube.writes().map(({ verb, resource, name, body }) => `${verb} ${resource}/${name ?? ''}${verb === 'remove' ? ` ${JSON.stringify(body)}` : ''}`),
   }
 }
@@ -114,6 +121,12 @@ for (const [name, { before, error, writes: expected }] of Object.entries(REFUSAL
   })
 }
 
+await test('a grant that this reconcile has written before, and that is not as it was written, is an outcome', async (t) => {
+  const { apply, writes } = ground({}, new Set([NAME]))
+  t.strictSame(await apply(applyGrant), outcome({ grantErrors: new Map([['ask', `Role and RoleBinding ${NAME} do not stay as they are written: something changes them at once`]]) }))
+  t.strictSame(writes(), [])
+})
+
 await test('a lost lease is no outcome: nothing else is tried', async (t) => {
   const { apply, writes, kube, notices } = ground()
   kube.fail('create', ROLES, new CodedError('NOT_LEADER', 'not leading'))
@@ -180,6 +193,24 @@ await test('a request is deleted only as the one that was decided on', async (t)
   changed.kube.put(ACCESS_REQUESTS, { ...changed.request, metadata: { ...changed.request.metadata, labels: { a: 'b' } } })
   t.equal(await codeOf(changed.apply({ type: 'delete-request' })), 'KUBE_CONFLICT')
   t.equal(changed.kube.all(ACCESS_REQUESTS).length, 1)
+})
+
+for (const [type, write] of [
+  ['write-status', 'replaceStatus accessrequests'],
+  ['remove-finalizer', 'mergePatch accessrequests'],
+  ['delete-request', 'remove accessrequests'],
+] as const) {
+  await test(`notices are sent before what nobody decides again after it: ${type}`, async (t) => {
+    const { apply, order } = ground()
+    await apply(applyGrant, { type: 'notice', notice: { type: 'Normal', reason: 'R', action: 'A', note: 'n' } }, type === 'write-status' ? { type, status: {} } : { type })
+    t.strictSame(order(), ['create roles', 'create rolebindings', 'emit told', write])
+  })
+}
+
+await test('a revoke does not wait for its notice', async (t) => {
+  const { apply, order } = ground()
+  await apply({ type: 'notice', notice: { type: 'Normal', reason: 'R', action: 'A', note: 'n' } }, { type: 'delete-grants', names: [NAME] })
+  t.strictSame(order(), ['remove rolebindings', 'remove roles'])
 })
 
 await test('confirm asks for facts and writes nothing', async (t) => {

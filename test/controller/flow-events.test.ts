@@ -2,10 +2,11 @@
 import { test } from 'tap'
 import type { Connector } from '../../src/api/connector.ts'
 import type { Event } from '../../src/api/event.ts'
+import { KubeError } from '../../src/kube/kube-error.ts'
 import { ACCESS_REQUESTS, CONNECTORS, EVENTS, PODS, ROLES } from '../../src/kube/resources.ts'
 import { approvedBy, controllerBench, gatedPod, putScene, TASKS, type Bench } from '../support/controller-bench.ts'
 import { settle } from '../support/fake-time.ts'
-import { CONNECTOR_TEXT, connectorOf, grantOf, POD_TEXT, taskOf } from '../support/request-facts.ts'
+import { CONNECTOR_TEXT, connectorOf, grantOf, linesOf, POD_TEXT, taskOf } from '../support/request-facts.ts'
 
 const NAME = grantOf().role.metadata.name
 const approve = ({ kube }: Bench): void => {
@@ -111,6 +112,23 @@ for (const [name, { granted = true, does, notices, approvedBy: approvers }] of O
     for (const { reason } of notices) t.match(metrics, `access_gate_decisions_total{reason="${reason}"} 1`)
   })
 }
+
+await test('an Event that is on its way when the process dies is sent again by the next one', async (t) => {
+  const bench = controllerBench(t)
+  putScene(bench)
+  approve(bench)
+  const { process } = await bench.start('one')
+  const release = bench.kube.hold('create', EVENTS)
+  bench.kube.fail('create', EVENTS, new KubeError('KUBE_UNAVAILABLE', 'connection reset'))
+  bench.kube.drop(PODS, 'cicd', 'build-pod')
+  await settle()
+  t.strictSame([bench.roles(), linesOf(bench.request()?.status).sync.split(' ')[0]], [[], 'True/Synced'], 'the access is gone; the status waits for the Event')
+  process.die()
+  release()
+  await bench.start('two')
+  await bench.time.advance(20_000)
+  t.strictSame([bench.kube.all(EVENTS).map(({ reason }) => reason), linesOf(bench.request()?.status).sync.split(' ')[0]], [['AccessGranted', 'AccessRevoked'], 'True/PermissionCleanUp'])
+})
 
 await test('nothing secret that lies about the request is in a log line, an Event or a status', async (t) => {
   const secret = 'c4nn0t-be-seen'

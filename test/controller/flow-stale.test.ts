@@ -247,10 +247,11 @@ await test('a Role that waits under the name of the grant goes, and the grant is
   const bench = controllerBench(t)
   putScene(bench, { task: 'approved' })
   bench.kube.put(ROLES, { ...grantOf().role, rules: [{ apiGroups: ['*'], resources: ['*'], verbs: ['*'] }] })
-  await bench.start()
+  const { logs } = await bench.start()
   t.match(lines(bench).ready, /^True\/Synced /)
   t.strictSame(requestWrites(bench).filter((write) => write.includes('role')), [`remove roles/${NAME}`, `create roles/${NAME}`, `create rolebindings/${NAME}`])
   t.match(bench.roles(), [grantOf().role])
+  t.strictSame(logs.lines.filter(({ level }) => level === 'warn' || level === 'error'), [])
 })
 
 /** What holds the controller up between its look at the Pod and the Role, for longer than the facts count. */

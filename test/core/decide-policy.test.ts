@@ -5,7 +5,7 @@ import { after, conditionOf, connectorOf, NOW, policyOf, policySpecOf, type Line
 
 const defaultPermission = { roleTemplate: { ref: { configMap: { name: 'in-pod' } } }, bindingTemplate: { serviceAccounts: [{}] } }
 const two = [connectorOf({ name: 'b' }), connectorOf({ name: 'a' })]
-const AFTER_CHECKS: Line = 'True/GrantedAfterChecks the permission is granted for one Pod at a time, after its checks have passed'
+const AFTER_CHECKS: Line = 'True/GrantedAfterChecks the permission is granted after the checks of a request have passed, until its Pod ends'
 const NOT_IN_EFFECT: Line = 'Unknown/NotInEffect spec.defaultPermission is accepted, but not in effect yet: nobody gets a permission without checks'
 const NO_EFFECT: Line = 'Unknown/NoPermission the policy has neither defaultPermission nor checkGrantedPermission and has no effect'
 const SELECTS_TWO: Line = 'True/Matched the policy selects 2 Connectors'

@@ -45,7 +45,7 @@ const accounts: { user: string; namespace: string; may: Record<string, boolean> 
     namespace: 'default',
     may: {
       'create accessrequests': true,
-      'list accesspolicies': true,
+      'list accesspolicies': false,
       'get connectors': true,
       'update accessrequests': false,
       'delete accessrequests': false,
@@ -139,7 +139,7 @@ await test('the controller grants the path of one Pod, and the API server lets i
 const stockRoles: Record<string, Record<string, boolean>> = {
   view: {
     'watch accessrequests': true,
-    'list accesspolicies': true,
+    'list accesspolicies': false,
     'delete accessrequests': false,
     'create accesspolicies': false,
   },

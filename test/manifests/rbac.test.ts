@@ -19,21 +19,21 @@ const read = ['get', 'list', 'watch']
 /** Every right of the shipped roles: this table is what a reviewer has to agree with. */
 const rights: Record<string, PolicyRule[] | undefined> = {
   'ClusterRole access-gate-webhook': [
-    { apiGroups: [GROUP], resources: ['connectors', 'accesspolicies'], verbs: ['get', 'list'] },
+    { apiGroups: [GROUP], resources: ['connectors'], verbs: ['get'] },
     { apiGroups: [GROUP], resources: ['accessrequests'], verbs: ['get', 'list', 'create'] },
     { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
   ],
-  'Role access-gate-webhook': [{ apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list'] }],
+  'Role access-gate-webhook': [{ apiGroups: [''], resources: ['configmaps'], verbs: ['get'] }],
   'ClusterRole access-gate-controller': [
     { apiGroups: [GROUP], resources: ['*'], verbs: ['*'] },
-    { apiGroups: ['rbac.authorization.k8s.io'], resources: ['roles', 'rolebindings'], verbs: [...read, 'create', 'update', 'patch', 'delete'] },
-    { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: read },
-    { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
+    { apiGroups: ['rbac.authorization.k8s.io'], resources: ['roles', 'rolebindings'], verbs: [...read, 'create', 'update', 'delete'] },
+    { apiGroups: [''], resources: ['pods'], verbs: read },
+    { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create'] },
   ],
   'Role access-gate-controller': [
     { apiGroups: [''], resources: ['configmaps'], verbs: read },
     { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
-    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: ['access-gate-controller'], verbs: ['get', 'update', 'patch'] },
+    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: ['access-gate-controller'], verbs: ['get', 'update'] },
   ],
   // Filled in by kube-controller-manager.
   'ClusterRole access-gate-checks': undefined,
@@ -45,14 +45,14 @@ const rights: Record<string, PolicyRule[] | undefined> = {
   ],
   'Role access-gate-webhook-self-signed': [
     { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
-    { apiGroups: [''], resources: ['secrets'], resourceNames: ['access-gate-webhook-tls'], verbs: ['get', 'update', 'patch'] },
+    { apiGroups: [''], resources: ['secrets'], resourceNames: ['access-gate-webhook-tls'], verbs: ['get', 'update'] },
   ],
   'ClusterRole access-gate-webhook-self-signed': [
     {
       apiGroups: ['admissionregistration.k8s.io'],
       resources: ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations'],
       resourceNames: ['access-gate'],
-      verbs: ['get', 'update', 'patch'],
+      verbs: ['get', 'update'],
     },
   ],
 }
