@@ -290,6 +290,15 @@ await test('a request that exists is used as it is', async (t) => {
   t.strictSame(made.lines.messages(), ['info access request exists already'])
 })
 
+await test('a request of the same name that speaks of another ServiceAccount is not taken for ours', async (t) => {
+  const made = cluster()
+  const ours = wanted()
+  made.kube.put(ACCESS_REQUESTS, { ...ours, spec: { ...ours.spec, subject: { ...ours.spec.subject, name: 'somebody-else' } } })
+  const answer = await made.ask(VALIDATE, asked(gated))
+  t.strictSame(answer, { uid: UID, allowed: true, warnings: [`the access request for Connector shared/harbor could not be made now; ${AT_THE_MOUNT}`] })
+  t.equal(await made.count('access_gate_requests_made_total', { result: 'reused' }), 0)
+})
+
 await test('a request that cannot be made leaves the others alone', async (t) => {
   const made = cluster()
   made.kube.fail('create', ACCESS_REQUESTS, new CodedError('KUBE_UNAVAILABLE', 'away'))
