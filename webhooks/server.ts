@@ -77,6 +77,8 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
       rejectUnauthorized: deps.requireClientCertificate,
       handshakeTimeout: HANDSHAKE_MS,
       headersTimeout: HEADERS_MS,
+      // How often Node looks for connections past these bounds; its own 30 s would let a slow sender stay three times as long.
+      connectionsCheckingInterval: 5_000,
     },
     logger: false,
     bodyLimit: BODY_LIMIT,

@@ -1,10 +1,11 @@
-import { GROUP, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
+import { GRANT_PREFIX, GROUP, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import { foreignNamespaceMessage, STATUS_WRITER_MESSAGE } from '../../src/core/request-rules.ts'
 
 /** A ValidatingAdmissionPolicy that refuses, with its binding. The names are one and the same. */
 interface Guard {
   name: string
-  resource: string
+  group: string
+  resources: string[]
   operations: string[]
   matchCondition?: { name: string; expression: string }
   validation: { expression: string; message: string; messageExpression?: string; reason: 'Invalid' | 'Forbidden' }
@@ -40,7 +41,8 @@ const FOREIGN_PATH = 'spec.connectorRef.namespace'
 
 export const REQUEST_NAMESPACE: Guard = {
   name: 'access-gate-request-namespace',
-  resource: 'accessrequests',
+  group: GROUP,
+  resources: ['accessrequests'],
   operations: ['CREATE', 'UPDATE'],
   matchCondition: CREATED_OR_SPEC_CHANGED,
   validation: {
@@ -53,12 +55,31 @@ export const REQUEST_NAMESPACE: Guard = {
   },
 }
 
+const IS_CONTROLLER = `request.userInfo.username == '${serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)}'`
+
+export const GRANT_NAMES: Guard = {
+  name: 'access-gate-grant-names',
+  group: 'rbac.authorization.k8s.io',
+  resources: ['roles', 'rolebindings'],
+  operations: ['CREATE'],
+  matchCondition: {
+    name: 'named-like-a-grant',
+    expression: `object.metadata.name.startsWith('${GRANT_PREFIX}') || (has(object.roleRef) && object.roleRef.name.startsWith('${GRANT_PREFIX}'))`,
+  },
+  validation: {
+    expression: IS_CONTROLLER,
+    message: `metadata.name: names that begin with "${GRANT_PREFIX}" are for the access-gate controller alone, and so are bindings to a Role of such a name`,
+    reason: 'Forbidden',
+  },
+}
+
 export const REQUEST_STATUS: Guard = {
   name: 'access-gate-request-status',
-  resource: 'accessrequests/status',
+  group: GROUP,
+  resources: ['accessrequests/status'],
   operations: ['UPDATE'],
   validation: {
-    expression: `request.userInfo.username == '${serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)}'`,
+    expression: IS_CONTROLLER,
     message: `status: ${STATUS_WRITER_MESSAGE}`,
     reason: 'Forbidden',
   },
@@ -73,7 +94,7 @@ export const admissionPolicy = (guard: Guard): [policy: object, binding: object]
     spec: {
       failurePolicy: 'Fail',
       matchConstraints: {
-        resourceRules: [{ apiGroups: [GROUP], apiVersions: ['*'], operations: guard.operations, resources: [guard.resource], scope: 'Namespaced' }],
+        resourceRules: [{ apiGroups: [guard.group], apiVersions: ['*'], operations: guard.operations, resources: guard.resources, scope: 'Namespaced' }],
       },
       ...(guard.matchCondition === undefined ? {} : { matchConditions: [guard.matchCondition] }),
       validations: [guard.validation],

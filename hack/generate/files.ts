@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { admissionPolicy, REQUEST_NAMESPACE, REQUEST_STATUS } from './admission-policies.ts'
+import { admissionPolicy, GRANT_NAMES, REQUEST_NAMESPACE, REQUEST_STATUS } from './admission-policies.ts'
 import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition } from './crds.ts'
 
 /** A generated file: its path below the checkout, and what it must hold. */
@@ -22,6 +22,14 @@ const file = (path: string, comments: string[], documents: object[]): GeneratedF
 export const generatedFiles = (): GeneratedFile[] => [
   file('manifests/base/200-crd-access-policy.yaml', [], [customResourceDefinition(ACCESS_POLICY)]),
   file('manifests/base/200-crd-access-request.yaml', [], [customResourceDefinition(ACCESS_REQUEST)]),
+  file(
+    'manifests/base/400-policy-grant-names.yaml',
+    [
+      'The API server takes a RoleBinding to a Role that is gone meanwhile, so a binding could lie in wait for the Role of a grant and share in it.',
+      'Deleting is left to whoever may: that only takes access away.',
+    ],
+    admissionPolicy(GRANT_NAMES),
+  ),
   file(
     'manifests/base/400-policy-request-namespace.yaml',
     [

@@ -37,7 +37,16 @@ export const ANNOTATION = {
   unbound: 'connectors.alauda.io/unbound',
   /** On Roles and RoleBindings of a grant: the uid of the one Pod they are for. */
   podUid: 'connectors.alauda.io/pod-uid',
+  /** On Roles and RoleBindings of a grant: name and uid of their request, should somebody take the owner reference off. */
+  request: 'connectors.alauda.io/access-request',
+  requestUid: 'connectors.alauda.io/access-request-uid',
 } as const
+
+/**
+ * How the names of all Roles and RoleBindings of grants begin. Reserved: an admission policy lets the controller alone make
+ * objects of such a name, or bindings to one, so that nobody's binding lies in wait for a Role that comes later.
+ */
+export const GRANT_PREFIX = 'access-gate-grant-'
 
 /** Keeps a request until its Role and RoleBinding are gone, without a garbage collector. */
 export const CLEANUP_FINALIZER = 'connectors.alauda.io/access-cleanup'

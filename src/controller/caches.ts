@@ -4,21 +4,25 @@ import type { AccessRequest } from '../api/access-request.ts'
 import type { ConfigMap } from '../api/config-map.ts'
 import type { Connector } from '../api/connector.ts'
 import type { KubeObject } from '../api/meta.ts'
-import { API_VERSION, CSI_DRIVER } from '../api/names.ts'
+import { ANNOTATION, API_VERSION, CSI_DRIVER } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import type { Role, RoleBinding } from '../api/rbac.ts'
 import { isFinal } from '../core/conditions.ts'
 import { createStore, storeKey, type Store } from '../kube/store.ts'
 import { requestCheckKeys, requestKinds } from './check-index.ts'
 
-/** Keys of the requests that a Role or RoleBinding says it belongs to. */
-export const ownerKeys = ({ metadata }: KubeObject): string[] =>
-  (metadata.ownerReferences ?? [])
-    .filter(({ kind, apiVersion }) => kind === 'AccessRequest' && apiVersion === API_VERSION)
-    .map(({ name }) => storeKey(metadata.namespace, name))
+/** The requests that a Role or RoleBinding says it belongs to: by its owner references, or by annotation where those were taken off. */
+const ownersOf = ({ metadata }: KubeObject): { name: string; uid: string }[] => {
+  const owners = (metadata.ownerReferences ?? []).filter(({ kind, apiVersion }) => kind === 'AccessRequest' && apiVersion === API_VERSION)
+  if (owners.length > 0) return owners
+  const { [ANNOTATION.request]: name, [ANNOTATION.requestUid]: uid } = metadata.annotations ?? {}
+  return name === undefined || uid === undefined ? [] : [{ name, uid }]
+}
 
-export const isOwnedBy = ({ metadata }: KubeObject, uid: string | undefined): boolean =>
-  uid !== undefined && (metadata.ownerReferences ?? []).some((owner) => owner.uid === uid)
+/** Keys of those requests. */
+export const ownerKeys = (object: KubeObject): string[] => ownersOf(object).map(({ name }) => storeKey(object.metadata.namespace, name))
+
+export const isOwnedBy = (object: KubeObject, uid: string | undefined): boolean => uid !== undefined && ownersOf(object).some((owner) => owner.uid === uid)
 
 const inNamespace = (object: KubeObject): string[] => [object.metadata.namespace ?? '']
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { CheckObject } from '../core/check.ts'
+import { isRecord } from '../core/json-shape.ts'
 import { isCoded, messageOf } from '../errors.ts'
 import type { Clock, Discovery, Reader, Resource, Watcher } from '../kube/ports.ts'
 import { createReflector } from '../kube/reflector.ts'
@@ -23,6 +24,28 @@ export type KindState =
   | { state: 'waiting'; message: string }
   /** May not be read, or cannot be a check. */
   | { state: 'failed'; message: string }
+
+/** What is read of the status of a check object that has no expression; see check.ts. */
+const READ_STATUS = ['state', 'conditions', 'approversResponse'] as const
+
+/**
+ * A check object without what no check reads but an expression; an expression reads the object itself. Whoever may write check
+ * objects decides how large they are, not how much memory they take here.
+ */
+export const trimCheckObject = ({ metadata, status }: CheckObject): CheckObject => {
+  const { name, namespace, uid, resourceVersion, labels } = metadata
+  const kept = isRecord(status) ? Object.fromEntries(READ_STATUS.map((field) => [field, status[field]])) : undefined
+  return {
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      ...(labels === undefined ? {} : { labels }),
+    },
+    ...(kept === undefined ? {} : { status: kept }),
+  }
+}
 
 export interface CheckWatchesOptions {
   kube: Discovery & Reader & Watcher
@@ -142,7 +165,7 @@ export class CheckWatches {
   async #watch(watch: KindWatch, resource: Resource<CheckObject>): Promise<void> {
     const { kube, clock, timers, random, logger, onObject } = this.#options
     const { apiVersion, kind } = resource
-    const store = createStore<CheckObject, 'check'>({ indexes: { check: (object) => objectCheckKeys(apiVersion, kind, object) }, log: logger })
+    const store = createStore<CheckObject, 'check'>({ indexes: { check: (object) => objectCheckKeys(apiVersion, kind, object) }, trim: trimCheckObject, log: logger })
     store.onChange((change) => onObject(apiVersion, kind, change.object, change.type === 'updated' ? change.old : undefined))
     const attempt = new AbortController()
     let fault: unknown
@@ -159,6 +182,8 @@ export class CheckWatches {
         try {
           return await kube.list(...args)
         } catch (error) {
+          // The first list decides whether anything is known of the kind at all.
+          if (watch.state.state !== 'ready' && !watch.stop.signal.aborted) this.#set(watch, apiVersion, kind, this.#stateOf(error, apiVersion, kind))
           throw noted(error)
         }
       },
@@ -170,7 +195,7 @@ export class CheckWatches {
         }
       },
     }
-    const reflector = createReflector({ kube: observed, resource, store, clock, timers, random, log: logger })
+    const reflector = createReflector({ kube: observed, resource, store, trim: trimCheckObject, clock, timers, random, log: logger })
     const running = reflector.run(AbortSignal.any([watch.stop.signal, attempt.signal]))
     if (await reflector.synced) this.#set(watch, apiVersion, kind, { state: 'ready', resource, store })
     await running

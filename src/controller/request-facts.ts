@@ -183,9 +183,14 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   const connector = inert ? undefined : confirmed === undefined ? await readConnector(sources, request) : confirmed.connector
   const needed = inert ? [] : checksOf(request)
   const checks = new Map(
-    needed.map(({ policy, check }) => {
-      return [checkKey(policy.name, check.name), confirmed?.checks.get(confirmedKey(policy, check)) ?? cachedCheck(sources, policy, check, podNamespace)]
-    }),
+    await Promise.all(
+      needed.map(async ({ policy, check }) => {
+        const known = confirmed?.checks.get(confirmedKey(policy, check))
+        // An expression may read any field of an object; the cache keeps only a few.
+        const read = check.cel === undefined ? cachedCheck : liveCheck
+        return [checkKey(policy.name, check.name), known ?? (await read(sources, policy, check, podNamespace))] as const
+      }),
+    ),
   )
   // What became known only after the confirmation is not confirmed: a grant asks for another one.
   const isConfirmed =

@@ -10,7 +10,7 @@ import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS, ROLE_B
 import { sleep, systemTimers, type Timers } from '../kube/timers.ts'
 import { listen } from '../listen.ts'
 import { buildMetricsServer, registerProcessMetrics } from '../metrics-server.ts'
-import { createCaches, type Caches } from './caches.ts'
+import { createCaches, trimConnector, trimPod, type Caches } from './caches.ts'
 import { openChecks } from './check-index.ts'
 import { CheckWatches } from './check-watches.ts'
 import { createLoops } from './loops.ts'
@@ -58,8 +58,8 @@ const createSources = (kube: ControllerPorts, caches: Caches, systemNamespace: s
   return [
     { name: 'accessrequests', reflector: createReflector({ ...base, resource: ACCESS_REQUESTS, store: caches.requests }) },
     { name: 'accesspolicies', reflector: createReflector({ ...base, resource: ACCESS_POLICIES, store: caches.policies }) },
-    { name: 'connectors', reflector: createReflector({ ...base, resource: CONNECTORS, store: caches.connectors }) },
-    { name: 'pods', reflector: createReflector({ ...base, resource: PODS, store: caches.pods, labelSelector: `${LABEL.gated}=true` }) },
+    { name: 'connectors', reflector: createReflector({ ...base, resource: CONNECTORS, store: caches.connectors, trim: trimConnector }) },
+    { name: 'pods', reflector: createReflector({ ...base, resource: PODS, store: caches.pods, trim: trimPod, labelSelector: `${LABEL.gated}=true` }) },
     { name: 'configmaps', reflector: createReflector({ ...base, resource: CONFIG_MAPS, store: caches.configMaps, namespace: systemNamespace }) },
     { name: 'roles', reflector: createReflector({ ...base, resource: ROLES, store: caches.roles, ...granted }) },
     { name: 'rolebindings', reflector: createReflector({ ...base, resource: ROLE_BINDINGS, store: caches.bindings, ...granted }) },

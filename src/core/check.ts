@@ -6,7 +6,7 @@ import { SYSTEM_NAMESPACE } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import { CodedError, isCoded, messageOf } from '../errors.ts'
 import { readCheckTemplate } from './check-template.ts'
-import { finding, toCondition, type Finding } from './conditions.ts'
+import { finding, plainMessage, toCondition, type Finding } from './conditions.ts'
 import { compileStateExpression, type CheckState } from './expression.ts'
 import { own } from './json-shape.ts'
 import { selectorMatches } from './label-selector.ts'
@@ -89,7 +89,7 @@ const ownState = (object: CheckObject): CheckState => {
 
 const GROUP_PREFIX = 'group:'
 /** More names than this are not recorded, and a longer name is cut: others write them, and a status must fit. */
-const RECORDED_APPROVERS = 100
+const RECORDED_APPROVERS = 20
 const RECORDED_NAME_LENGTH = 253
 
 interface Approvals {
@@ -185,7 +185,7 @@ export const describeCheck = (check: ResolvedCheck, namespace: string): string =
   return labels.length === 0 ? which : `${which} with ${labels.join(', ')}`
 }
 
-const recordedNames = (names: readonly string[]): string[] => names.slice(0, RECORDED_APPROVERS).map((name) => name.slice(0, RECORDED_NAME_LENGTH).toWellFormed())
+const recordedNames = (names: readonly string[]): string[] => names.slice(0, RECORDED_APPROVERS).map((name) => plainMessage(name.slice(0, RECORDED_NAME_LENGTH).toWellFormed()))
 
 const toMatchedCheck = (check: ResolvedCheck, object: CheckObject, result: CheckResult, previous: MatchedCheck | undefined, now: number): MatchedCheck => ({
   name: check.name,
@@ -225,6 +225,22 @@ export const matchCheck = (
       return toMatchedCheck(check, object, evaluateCheck(check, object, context), previous, now)
     })
   return [...found, ...passes.filter(({ ref }) => !objects.has(ref.uid))]
+}
+
+/**
+ * More results than these for one check are not recorded: whoever may make check objects could make the status too large to
+ * be written, and with it a rejection be lost.
+ */
+const MAX_RECORDED = 100
+
+/** The results of one check as far as they are recorded, and why that is not all of them. One rejection says enough. */
+export const boundedResults = (check: ResolvedCheck, matched: readonly MatchedCheck[], recorded: readonly MatchedCheck[]): { kept: MatchedCheck[]; problem?: string } => {
+  if (matched.length <= MAX_RECORDED) return { kept: [...matched] }
+  const rejection = matched.find(({ condition }) => isRejection(condition))
+  return {
+    kept: rejection === undefined ? recorded.slice(0, MAX_RECORDED) : [rejection],
+    problem: `${matched.length} objects match check "${check.name}", at most ${MAX_RECORDED} may; delete those that do not belong to it`,
+  }
 }
 
 /**

@@ -12,9 +12,9 @@ export interface Finding {
 /** Messages quote objects that others write; a longer one than this (characters) is cut. */
 const MESSAGE_LIMIT = 1024
 
-/** A message as it can be stored and shown: no control characters, not too long, and no half of a character at the cut. */
+/** A message as it can be stored and shown: no control or direction-changing characters, not too long, and no half of a character at the cut. */
 export const plainMessage = (text: string): string => {
-  const message = text.replaceAll(/\p{Cc}+/gu, ' ')
+  const message = text.replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ')
   return message.length <= MESSAGE_LIMIT ? message : `${message.slice(0, MESSAGE_LIMIT - 1).toWellFormed()}…`
 }
 

@@ -1,4 +1,5 @@
 import type { AccessRequestStatus } from '../api/access-request.ts'
+import { plainMessage } from './conditions.ts'
 import type { Grant } from './grant.ts'
 import { sameJson } from './json.ts'
 
@@ -65,7 +66,7 @@ export class Effects {
   }
 
   event(type: Notice['type'], reason: string, action: string, note: string): void {
-    this.#effects.push({ type: 'notice', notice: { type, reason, action, note } })
+    this.#effects.push({ type: 'notice', notice: { type, reason, action, note: plainMessage(note) } })
   }
 
   addFinalizer(): void {

@@ -1,6 +1,6 @@
 import type { AccessRequest, PolicySnapshot, RenderedRule } from '../api/access-request.ts'
 import type { KubeObject } from '../api/meta.ts'
-import { API_VERSION, ANNOTATION, GROUP, LABEL, SYSTEM_NAMESPACE } from '../api/names.ts'
+import { API_VERSION, ANNOTATION, GRANT_PREFIX, GROUP, LABEL, SYSTEM_NAMESPACE } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import type { PolicyRule, Role, RoleBinding } from '../api/rbac.ts'
 import { CodedError } from '../errors.ts'
@@ -62,7 +62,7 @@ export interface Grant {
 
 /** Name of a grant's Role and RoleBinding: another request of the same name has other grants. */
 export const grantName = (request: AccessRequest, policy: string): string =>
-  `${cutWithHash(request.metadata.name, 200)}-${contentHash([request.metadata.uid ?? '', policy]).slice(0, 10)}`
+  `${GRANT_PREFIX}${cutWithHash(request.metadata.name, 200)}-${contentHash([request.metadata.uid ?? '', policy]).slice(0, 10)}`
 
 /** @param uid of the Pod, written on both objects: the grant is for that Pod and no successor of its name */
 export const buildGrant = (request: AccessRequest, policy: string, rules: readonly RenderedRule[], uid: string): Grant => {
@@ -72,7 +72,7 @@ export const buildGrant = (request: AccessRequest, policy: string, rules: readon
     name,
     namespace,
     labels: { [LABEL.accessRequest]: labelValue(request.metadata.name), [LABEL.accessPolicy]: labelValue(policy) },
-    annotations: { [ANNOTATION.podUid]: uid },
+    annotations: { [ANNOTATION.podUid]: uid, [ANNOTATION.request]: request.metadata.name, [ANNOTATION.requestUid]: request.metadata.uid ?? '' },
     ownerReferences: [
       { apiVersion: API_VERSION, kind: 'AccessRequest', name: request.metadata.name, uid: request.metadata.uid ?? '', controller: true },
     ],

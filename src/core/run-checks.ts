@@ -1,6 +1,6 @@
 import { REASON, type MatchedCheck, type PolicySnapshot } from '../api/access-request.ts'
 import { messageOf } from '../errors.ts'
-import { describeCheck, isRejection, matchCheck, recheck, resolveCheck, type CheckFact } from './check.ts'
+import { boundedResults, describeCheck, isRejection, matchCheck, recheck, resolveCheck, type CheckFact } from './check.ts'
 import { finding, type Finding } from './conditions.ts'
 import { renderRules } from './grant.ts'
 import type { Pass } from './request-pass.ts'
@@ -66,7 +66,9 @@ export const runChecks = (pass: Pass, unresolved: readonly string[]): Finding =>
     const matchedChecks = checks.flatMap((check): MatchedCheck[] => {
       const fact = factFor(pass, policy.name, check.name)
       const recorded = (policy.matchedChecks ?? []).filter(({ name }) => name === check.name)
-      const matched = passed ? recheck(check, fact, recorded, pod, now) : matchCheck(check, fact, recorded, pod, now)
+      const found = passed ? recheck(check, fact, recorded, pod, now) : matchCheck(check, fact, recorded, pod, now)
+      const { kept: matched, problem } = boundedResults(check, found, recorded)
+      if (problem !== undefined) results.push(finding('False', REASON.failed, problem))
       results.push(...matched.map(({ condition: { status, reason, message } }) => finding(status, reason, message)))
       if (!passed && 'unreadable' in fact) results.push(fact.failed ? finding('False', REASON.failed, fact.unreadable) : finding('Unknown', REASON.pending, fact.unreadable))
       else if (matched.length === 0) results.push(finding('Unknown', REASON.pending, `there is no ${describeCheck(check, request.spec.context.objectRef.namespace)} yet`))

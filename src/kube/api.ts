@@ -1,15 +1,17 @@
 /** Reader, Writer and Watcher over a transport: paths, pages, and what each status means for each call. */
 import type { KubeObject } from '../api/meta.ts'
 import { isCoded } from '../errors.ts'
-import { errorOfAnswer, KubeError, saysAbsent } from './kube-error.ts'
+import { errorOfAnswer, isTooLong, KubeError, saysAbsent } from './kube-error.ts'
 import { collectionPath, objectPath } from './paths.ts'
 import type { List, ListOptions, Precondition, Reader, Resource, Watcher, WatchEvent, WatchOptions, Writer } from './ports.ts'
 import { describe, type Answer, type Call, type Requester, type Transport } from './transport.ts'
 import { watchEvents } from './watch-stream.ts'
 
 const PAGE = 500
-/** For all pages of one list together. */
-const MAX_LIST_BYTES = 256 * 2 ** 20
+/** A page that is longer than this (bytes) is asked for again with fewer objects; a single object is far smaller. */
+const MAX_PAGE_BYTES = 32 * 2 ** 20
+/** How often a list begins again because what it was read from was compacted in the middle. */
+const LIST_ATTEMPTS = 3
 
 export interface KubeApi extends Reader, Writer, Watcher, Requester {}
 
@@ -50,9 +52,21 @@ export const kubeApi = (transport: Transport): KubeApi => {
   }
   const read = async <T extends KubeObject>(_of: Resource<T>, call: Call): Promise<T> => decoding(call, await success(call), (text): T => JSON.parse(text))
 
-  const pages = async <T extends KubeObject>(resource: Resource<T>, options: ListOptions, limit: number | undefined): Promise<List<T>> => {
+  /** One page; with fewer and fewer objects as long as it is too long. */
+  const readPage = async <T extends KubeObject>(call: Call, most: number): Promise<{ page: Page<T>; limit: number }> => {
+    for (let limit = most; ; limit = Math.ceil(limit / 4)) {
+      const sized: Call = { ...call, query: { ...call.query, limit: limit.toString() }, maxBytes: MAX_PAGE_BYTES }
+      try {
+        return { page: decoding(sized, await success(sized), (text): Page<T> => JSON.parse(text)), limit }
+      } catch (error) {
+        if (!isTooLong(error) || limit === 1) throw error
+      }
+    }
+  }
+
+  const pages = async <T extends KubeObject>(resource: Resource<T>, options: ListOptions, trim: ((object: T) => T) | undefined): Promise<List<T>> => {
     const items: T[] = []
-    let left = MAX_LIST_BYTES
+    let limit = PAGE
     let token: string | undefined
     for (;;) {
       const call: Call = {
@@ -61,19 +75,20 @@ export const kubeApi = (transport: Transport): KubeApi => {
         query: {
           labelSelector: options.labelSelector,
           fieldSelector: options.fieldSelector,
-          limit: limit?.toString(),
           ...(token === undefined ? { resourceVersion: options.resourceVersion } : { continue: token }),
         },
-        maxBytes: left,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       }
-      const body = await success(call)
-      left -= body.length
-      const page = decoding(call, body, (text): Page<T> => JSON.parse(text))
+      const answer = await readPage<T>(call, limit)
+      const { page } = answer
+      limit = answer.limit
       if (page.metadata?.resourceVersion === undefined)
         throw new KubeError('KUBE_UNAVAILABLE', `the answer of the API server to ${describe(call)} is no list`)
       // Built-in kinds leave apiVersion and kind out of a list's items.
-      for (const item of page.items ?? []) items.push({ ...item, apiVersion: resource.apiVersion, kind: resource.kind })
+      for (const item of page.items ?? []) {
+        const whole = { ...item, apiVersion: resource.apiVersion, kind: resource.kind }
+        items.push(trim === undefined ? whole : trim(whole))
+      }
       token = page.metadata.continue
       if (token === undefined || token === '') return { items, resourceVersion: page.metadata.resourceVersion }
     }
@@ -94,13 +109,13 @@ export const kubeApi = (transport: Transport): KubeApi => {
       }
     },
 
-    list: async <T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}) => {
-      try {
-        return await pages(resource, options, PAGE)
-      } catch (error) {
-        // The snapshot that the pages are read from was compacted in the middle: one whole answer instead.
-        if (isCoded(error, 'KUBE_EXPIRED')) return pages(resource, options, undefined)
-        throw error
+    list: async <T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}, trim?: (object: T) => T) => {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await pages(resource, options, trim)
+        } catch (error) {
+          if (!isCoded(error, 'KUBE_EXPIRED') || attempt === LIST_ATTEMPTS) throw error
+        }
       }
     },
 

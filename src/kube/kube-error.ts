@@ -8,6 +8,8 @@ export interface KubeErrorDetails {
   reason?: string
   /** How long the API server asks to wait, in milliseconds. */
   retryAfterMs?: number
+  /** The answer was longer than allowed and not read to its end. */
+  tooLong?: true
 }
 
 /** A coded error of a call to the API server. */
@@ -20,6 +22,8 @@ export class KubeError extends CodedError {
     this.details = details
   }
 }
+
+export const isTooLong = (error: unknown): boolean => error instanceof KubeError && error.details.tooLong === true
 
 /** How long an error asks to wait, in milliseconds; 0 when it does not say. */
 export const retryAfterOf = (error: unknown): number => (error instanceof KubeError ? (error.details.retryAfterMs ?? 0) : 0)

@@ -30,8 +30,12 @@ export interface ListOptions {
 export interface Reader {
   /** @returns undefined only when the API server answered 404 for the object. @throws CodedError KUBE_* */
   get<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string): Promise<T | undefined>
-  /** Reads all pages. @throws CodedError KUBE_* */
-  list<T extends KubeObject>(resource: Resource<T>, options?: ListOptions): Promise<List<T>>
+  /**
+   * Reads all pages.
+   * @param trim what is kept of each object, applied page by page: what others write into large objects is never in memory all at once
+   * @throws CodedError KUBE_*
+   */
+  list<T extends KubeObject>(resource: Resource<T>, options?: ListOptions, trim?: (object: T) => T): Promise<List<T>>
 }
 
 export interface Precondition {

@@ -15,6 +15,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   labelSelector?: string
   fieldSelector?: string
   store: Pick<Store<T>, 'apply' | 'passed' | 'replaceAll'>
+  /** What the store keeps of each object; left out: all of it. The same as the store's, applied to a list page by page. */
+  trim?: (object: T) => T
   clock: Clock
   timers: Timers
   /** A number from 0 up to 1. */
@@ -67,7 +69,7 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
 
   const list = async (signal: AbortSignal): Promise<void> => {
     // Without a resourceVersion: the newest there is, never what a cache of the API server remembers.
-    const { items, resourceVersion } = await kube.list(resource, { ...selection, signal })
+    const { items, resourceVersion } = await kube.list(resource, { ...selection, signal }, options.trim)
     if (signal.aborted) return
     store.replaceAll(items, resourceVersion)
     version = resourceVersion

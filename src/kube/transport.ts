@@ -228,7 +228,7 @@ const readAnswer = async (call: Call, response: IncomingMessage): Promise<Answer
     size += chunk.length
     if (size > limit) {
       response.destroy()
-      throw new KubeError('KUBE_UNAVAILABLE', `the answer of the API server to ${describe(call)} is longer than ${limit} bytes`)
+      throw new KubeError('KUBE_UNAVAILABLE', `the answer of the API server to ${describe(call)} is longer than ${limit} bytes`, { tooLong: true })
     }
     chunks.push(chunk)
   }

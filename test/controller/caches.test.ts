@@ -2,7 +2,7 @@ import { test } from 'tap'
 import type { AccessRequest, PolicySnapshot } from '../../src/api/access-request.ts'
 import type { Connector } from '../../src/api/connector.ts'
 import type { KubeObject } from '../../src/api/meta.ts'
-import { API_VERSION } from '../../src/api/names.ts'
+import { ANNOTATION, API_VERSION } from '../../src/api/names.ts'
 import type { Pod } from '../../src/api/pod.ts'
 import { createCaches, isOwnedBy, ownerKeys, trimConnector, trimPod } from '../../src/controller/caches.ts'
 import { logLines } from '../support/log-lines.ts'
@@ -59,8 +59,14 @@ const OWNERS: Record<string, { object: KubeObject; keys: string[]; isOurs: boole
   'a request': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({})] } }, keys: ['ns/r'], isOurs: true },
   'two requests': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({ name: 'a', uid: '1' }), owner({})] } }, keys: ['ns/a', 'ns/r'], isOurs: true },
   'another request of the name': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({ uid: 'other' })] } }, keys: ['ns/r'], isOurs: false },
-  'another kind': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({ kind: 'AccessPolicy' })] } }, keys: [], isOurs: true },
-  'another group': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({ apiVersion: 'example.com/v1' })] } }, keys: [], isOurs: true },
+  'another kind': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({ kind: 'AccessPolicy' })] } }, keys: [], isOurs: false },
+  'another group': { object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({ apiVersion: 'example.com/v1' })] } }, keys: [], isOurs: false },
+  'a request, whose reference somebody took off': { object: { metadata: { name: 'x', namespace: 'ns', annotations: { [ANNOTATION.request]: 'r', [ANNOTATION.requestUid]: 'u' } } }, keys: ['ns/r'], isOurs: true },
+  'a request by its reference, whatever the annotations say': {
+    object: { metadata: { name: 'x', namespace: 'ns', ownerReferences: [owner({})], annotations: { [ANNOTATION.request]: 'other', [ANNOTATION.requestUid]: 'o' } } },
+    keys: ['ns/r'],
+    isOurs: true,
+  },
 }
 for (const [name, { object, keys, isOurs }] of Object.entries(OWNERS)) {
   await test(`an object owned by ${name}`, (t) => {

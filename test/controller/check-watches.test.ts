@@ -1,6 +1,7 @@
 import { test, type Test } from 'tap'
+import type { KubeObject } from '../../src/api/meta.ts'
 import type { CheckObject } from '../../src/core/check.ts'
-import { CheckWatches, type KindState } from '../../src/controller/check-watches.ts'
+import { CheckWatches, trimCheckObject, type KindState } from '../../src/controller/check-watches.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import type { Resource } from '../../src/kube/ports.ts'
 import { TASKS } from '../support/controller-bench.ts'
@@ -151,14 +152,14 @@ await test('an API server that does not answer to discovery is told, and asked a
   t.equal(look(b), 'ready ')
 })
 
-await test('a list that fails for another reason is tried again, and nothing is said until it is known', async (t) => {
+await test('a list that fails for another reason is told with that reason, and tried again', async (t) => {
   const b = bench(t)
   b.kube.fail('list', TASKS, new KubeError('KUBE_UNAVAILABLE', 'no answer'), { times: 2 })
   look(b)
   await settle()
-  t.same([look(b), b.told], [BEING_READ, []])
+  t.same([look(b), b.told], ['failed ApprovalTask (openshift-pipelines.org/v1alpha1) cannot be read: no answer', ['kind ApprovalTask']])
   await b.time.advance(5_000)
-  t.same([look(b), b.told], ['ready ', ['kind ApprovalTask']])
+  t.same([look(b), b.told], ['ready ', ['kind ApprovalTask', 'kind ApprovalTask']])
 })
 
 await test('a watch that breaks goes on, and what is known stays in use', async (t) => {
@@ -218,4 +219,16 @@ await test('stop ends also a first read that does not come to an end', async (t)
   await stopped
   await b.checks.answered()
   t.equal(b.kube.openWatches, 0)
+})
+
+await test('of a check object is kept what a check without an expression reads, and no more', (t) => {
+  const status = { state: 'pending', conditions: [], approversResponse: [], large: 'x' }
+  const metadata = { name: 'a', namespace: 'ns', uid: 'u', resourceVersion: '1', labels: { run: '1' }, annotations: { large: 'x' } }
+  const object: KubeObject & { spec: object; status: object } = { metadata, spec: { large: 'x' }, status }
+  t.same(trimCheckObject(object), {
+    metadata: { name: 'a', namespace: 'ns', uid: 'u', resourceVersion: '1', labels: { run: '1' } },
+    status: { state: 'pending', conditions: [], approversResponse: [] },
+  })
+  t.same(trimCheckObject({ metadata: { name: 'a' }, status: 'odd' }), { metadata: { name: 'a' } })
+  t.end()
 })

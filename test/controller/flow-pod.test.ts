@@ -108,7 +108,7 @@ await test('a predecessor of the name does not stand for the Pod', async (t) => 
   bench.kube.put(PODS, gatedPod())
   await settle()
   t.match(lines(bench).ready, /^True\/Synced /)
-  t.strictSame(bench.roles().map(({ metadata }) => metadata.annotations), [{ 'connectors.alauda.io/pod-uid': 'pod-1' }])
+  t.strictSame(bench.roles().map(({ metadata }) => metadata.annotations?.['connectors.alauda.io/pod-uid']), ['pod-1'])
 })
 
 await test('a request without uid stays open to the first live Pod of the name, and is bound to it', async (t) => {

@@ -125,7 +125,7 @@ for (const [name, { request = MATCHED, cached, live, asked, fact, watched }] of 
     if (live !== undefined) g.kube.put(PODS, podOf(live))
     if (cached !== undefined) g.caches.pods.put({ ...podOf(cached), metadata: { ...podOf(cached).metadata, resourceVersion: '50' } })
     const facts = await gatherFacts(g.sources, g.request, NOTHING)
-    t.strictSame(g.calls(), asked ? ['get pods/build-pod'] : [])
+    t.strictSame(g.calls().filter((call) => call.startsWith('get ')), asked ? ['get pods/build-pod'] : [])
     t.match(facts.pod, fact)
     t.equal(facts.podWatched, watched)
   })

@@ -169,7 +169,8 @@ const CHANGES: Record<string, { change: Change; touches: Touched }> = {
     },
     touches: { requests: ['granted'] },
   },
-  'a Role without an owner': { change: ({ caches }) => caches.roles.apply({ type: 'ADDED', object: next(role, { ownerReferences: [] }) }), touches: {} },
+  'a Role without an owner': { change: ({ caches }) => caches.roles.apply({ type: 'ADDED', object: next(role, { ownerReferences: [], annotations: {} }) }), touches: {} },
+  'a Role whose owner reference somebody took off': { change: ({ caches }) => caches.roles.apply({ type: 'ADDED', object: next(role, { ownerReferences: [] }) }), touches: { requests: ['granted'] } },
   'a reconcile places its own Role and RoleBinding': {
     change: ({ caches, own }) =>
       own.place(() => {

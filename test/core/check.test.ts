@@ -4,7 +4,7 @@ import { test } from 'tap'
 import type { CheckRule, CheckRuleSpec } from '../../src/api/access-policy.ts'
 import type { ResolvedCheck } from '../../src/api/access-request.ts'
 import type { CheckFact, CheckObject } from '../../src/core/check.ts'
-import { approversOf, describeCheck, evaluateCheck, isRejection, matchCheck, recheck, resolveCheck } from '../../src/core/check.ts'
+import { approversOf, boundedResults, describeCheck, evaluateCheck, isRejection, matchCheck, recheck, resolveCheck } from '../../src/core/check.ts'
 import { CodedError } from '../../src/errors.ts'
 import {
   APPROVAL_TASKS,
@@ -469,7 +469,7 @@ await test('recording: approvers who no longer suffice after passing reject', as
 await test('recording: names without end do not swell the status', async (t) => {
   const many = Array.from({ length: 5_000 }, (_, index) => user(`${String(index).padStart(5, '0')}${'x'.repeat(1_000)}`))
   const [entry] = matchCheck(check, facts([taskOf('deploy', 'approved', { status: { approversResponse: many } })]), [], POD, NOW)
-  t.equal(entry?.approvedBy?.length, 100)
+  t.equal(entry?.approvedBy?.length, 20)
   t.ok(entry?.approvedBy?.every((name) => name.length === 253))
   t.equal(entry?.condition.message.length, 1024)
 })
@@ -497,4 +497,19 @@ const by = (...approvedBy: string[]) => snapshotOf({ matchedChecks: [matchedOf(a
 
 await test('who approved is told once, over all policies', async (t) => {
   t.strictSame(approversOf([by('bob', 'alice'), by('alice'), snapshotOf()]), ['alice', 'bob'])
+})
+
+await test('more objects than can be recorded fail the check, and the record stays small', (t) => {
+  const crowded = resolvedCheck('approval')
+  const matched = (count: number, state: string) => matchCheck(crowded, facts(Array.from({ length: count }, (_, index) => taskOf(`task-${index}`, state))), [], POD, NOW)
+  t.equal(boundedResults(crowded, matched(100, 'approved'), []).kept.length, 100)
+  t.equal(boundedResults(crowded, matched(100, 'approved'), []).problem, undefined)
+  const problem = '101 objects match check "approval", at most 100 may; delete those that do not belong to it'
+  t.strictSame(boundedResults(crowded, matched(101, 'approved'), []), { kept: [], problem })
+  const recorded = matched(1, 'approved')
+  t.strictSame(boundedResults(crowded, matched(101, 'pending'), recorded), { kept: recorded, problem }, 'what is on record stays')
+  const { kept } = boundedResults(crowded, [...matched(101, 'pending'), ...matched(1, 'rejected')], recorded)
+  t.match(kept, [{ condition: { status: 'False', reason: 'Rejected' } }], 'a rejection is never lost in the crowd')
+  t.equal(kept.length, 1)
+  t.end()
 })

@@ -110,7 +110,11 @@ await test('the Role and RoleBinding of a grant', async (t) => {
     name: grantName(requestOf(), 'ask'),
     namespace: 'connectors-shared',
     labels: { 'connectors.alauda.io/accessRequest': 'prod-harbor-build-pod', 'connectors.alauda.io/accessPolicy': 'ask' },
-    annotations: { 'connectors.alauda.io/pod-uid': 'pod-1' },
+    annotations: {
+      'connectors.alauda.io/pod-uid': 'pod-1',
+      'connectors.alauda.io/access-request': 'prod-harbor-build-pod',
+      'connectors.alauda.io/access-request-uid': 'request-1',
+    },
     ownerReferences: [
       { apiVersion: 'connectors.alauda.io/v1alpha1', kind: 'AccessRequest', name: 'prod-harbor-build-pod', uid: 'request-1', controller: true },
     ],

@@ -139,7 +139,7 @@ await test('the controller grants the path of one Pod, and the API server lets i
 const stockRoles: Record<string, Record<string, boolean>> = {
   view: {
     'watch accessrequests': true,
-    'list accesspolicies': false,
+    'list accesspolicies': true,
     'delete accessrequests': false,
     'create accesspolicies': false,
   },

@@ -1,6 +1,6 @@
 import { evaluate } from '@marcbachmann/cel-js'
 import { test } from 'tap'
-import { celSentence, CREATED_OR_SPEC_CHANGED, REQUEST_NAMESPACE, REQUEST_STATUS } from '../../../hack/generate/admission-policies.ts'
+import { celSentence, CREATED_OR_SPEC_CHANGED, GRANT_NAMES, REQUEST_NAMESPACE, REQUEST_STATUS } from '../../../hack/generate/admission-policies.ts'
 import { foreignNamespaceMessage, STATUS_WRITER_MESSAGE } from '../../../src/core/request-rules.ts'
 
 const request = { namespace: 'shared', operation: 'CREATE', userInfo: { username: 'alice' } }
@@ -66,3 +66,17 @@ await test('a sentence that does not name a value as it is cannot become an expr
   t.throws(() => celSentence((own) => `must be ${own}`, 'a', 'b'), { message: 'the sentence does not name its value as it is: must be own' })
   t.throws(() => celSentence((own, got) => `${own.toUpperCase()} ${got}`, 'a', 'b'), /OWN got/)
 })
+
+const grantNames: Record<string, { object: object; asks: boolean }> = {
+  'a Role named like a grant is judged': { object: { metadata: { name: 'access-gate-grant-x' }, rules: [] }, asks: true },
+  'a RoleBinding named like a grant is judged': { object: { metadata: { name: 'access-gate-grant-x' }, roleRef: { name: 'other' } }, asks: true },
+  'a RoleBinding to a Role named like a grant is judged': { object: { metadata: { name: 'other' }, roleRef: { name: 'access-gate-grant-x' } }, asks: true },
+  'another Role is not': { object: { metadata: { name: 'my-access-gate-grant-x' }, rules: [] }, asks: false },
+  'another RoleBinding is not': { object: { metadata: { name: 'a' }, roleRef: { name: 'b' } }, asks: false },
+}
+
+for (const [sentence, { object, asks }] of Object.entries(grantNames)) {
+  await test(sentence, async (t) => {
+    t.equal(evaluate(GRANT_NAMES.matchCondition?.expression ?? '', { object, request }), asks)
+  })
+}
