@@ -14,7 +14,7 @@ import { boundUid, podFact } from '../core/pod-context.ts'
 import { matchingPolicies } from '../core/policy-match.ts'
 import type { RequestFacts } from '../core/request-pass.ts'
 import { isResolved } from '../core/run-checks.ts'
-import { isCoded } from '../errors.ts'
+import { isCoded, messageOf } from '../errors.ts'
 import type { Reader } from '../kube/ports.ts'
 import { storeKey } from '../kube/store.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS } from '../kube/resources.ts'
@@ -53,7 +53,8 @@ const cachedCheck = ({ checks }: FactSources, policy: PolicySnapshot, check: Res
 }
 
 /** The objects of a check from the API server itself: those that the selector finds, and by name recorded ones that it does not find. */
-const liveCheck = async ({ reader, checks }: FactSources, policy: PolicySnapshot, check: ResolvedCheck, namespace: string): Promise<CheckFact> => {
+const liveCheck = async ({ reader, checks }: FactSources, request: AccessRequest, policy: PolicySnapshot, check: ResolvedCheck): Promise<CheckFact> => {
+  const { namespace } = request.spec.context.objectRef
   const known = checks.lookup(check.apiVersion, check.kind)
   if (known.state !== 'ready') return { unreadable: known.message, failed: known.state === 'failed' }
   const recorded = recordedFor(policy, check)
@@ -66,6 +67,8 @@ const liveCheck = async ({ reader, checks }: FactSources, policy: PolicySnapshot
   } catch (error) {
     // A watch outlives the right to it by minutes; the status has to say at once what is missing.
     if (isCoded(error, 'KUBE_FORBIDDEN')) return { unreadable: forbiddenKind(check.apiVersion, check.kind), failed: true }
+    // After the pass only a rejection changes anything: a kind that cannot be read must not hold up the end of a grant.
+    if (isCoded(error) && checksRecordedAsPassed(request.status)) return { unreadable: messageOf(error), failed: true }
     throw error
   }
 }
@@ -109,7 +112,7 @@ export const confirmFacts = async (sources: FactSources, cached: AccessRequest):
     reader.get(PODS, podNamespace, podName),
     reader.get(CONNECTORS, metadata.namespace, spec.connectorRef.name),
     Promise.all(
-      checksOf(cached).map(async ({ policy, check }) => [confirmedKey(policy, check), await liveCheck(sources, policy, check, podNamespace)] as const),
+      checksOf(cached).map(async ({ policy, check }) => [confirmedKey(policy, check), await liveCheck(sources, cached, policy, check)] as const),
     ),
   ])
   if (request === undefined || request.metadata.resourceVersion !== metadata.resourceVersion) return { stale: request }
@@ -181,14 +184,16 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   const inert = isFinal(status) || metadata.deletionTimestamp !== undefined
   const pod = inert ? undefined : confirmed === undefined ? await readPod(sources, request) : confirmed.pod
   const connector = inert ? undefined : confirmed === undefined ? await readConnector(sources, request) : confirmed.connector
+  const podState = podFact(request, pod)
   const needed = inert ? [] : checksOf(request)
   const checks = new Map(
     await Promise.all(
       needed.map(async ({ policy, check }) => {
         const known = confirmed?.checks.get(confirmedKey(policy, check))
         // An expression may read any field of an object; the cache keeps only a few.
-        const read = check.cel === undefined ? cachedCheck : liveCheck
-        return [checkKey(policy.name, check.name), known ?? (await read(sources, policy, check, podNamespace))] as const
+        const isRead = check.cel !== undefined && podState.state === 'live'
+        const fact = known ?? (isRead ? await liveCheck(sources, request, policy, check) : cachedCheck(sources, policy, check, podNamespace))
+        return [checkKey(policy.name, check.name), fact] as const
       }),
     ),
   )
@@ -200,7 +205,7 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   return {
     request,
     flags: readFlags(configMap(FLAGS_CONFIG_MAP)),
-    pod: podFact(request, pod),
+    pod: podState,
     connector: connectorOf(connector),
     policies: confirmed?.policies ?? [...caches.policies.byIndex('namespace', metadata.namespace ?? '')],
     templates: configMap,

@@ -3,10 +3,10 @@ import { test } from 'tap'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import type { Resource, Writer } from '../../src/kube/ports.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, EVENTS, PODS, ROLE_BINDINGS, ROLES } from '../../src/kube/resources.ts'
-import { approvedBy, controllerBench, putScene, TASKS, type Bench } from '../support/controller-bench.ts'
+import { approvedBy, controllerBench, gatedPod, putScene, TASKS, type Bench } from '../support/controller-bench.ts'
 import { settle } from '../support/fake-time.ts'
 import type { Verb } from '../support/memory-kube.ts'
-import { linesOf, grantOf, taskOf, type Lines } from '../support/request-facts.ts'
+import { connectorOf, grantOf, linesOf, policyOf, policySpecOf, taskOf, type Lines } from '../support/request-facts.ts'
 
 const NAME = grantOf().role.metadata.name
 const lines = (bench: Bench): Lines => linesOf(bench.request()?.status)
@@ -75,6 +75,29 @@ await test('a Role that something changes as soon as it is written is told, and 
   t.ok(creates(bench) <= 20, 'as often as its backoff allows')
   t.strictSame([bench.newEvents(), logs.lines.filter(({ level }) => level === 'error')], [[], []])
 })
+
+/** What ends a grant; none of it has to do with its checks. */
+const ENDS: Record<string, (bench: Bench) => void> = {
+  'its Pod is gone': ({ kube }) => kube.drop(PODS, 'cicd', 'build-pod'),
+  'its Pod has finished': ({ kube }) => void kube.put(PODS, gatedPod({ phase: 'Succeeded' })),
+  'its Connector is gone': ({ kube }) => kube.drop(CONNECTORS, 'connectors-shared', 'prod-harbor'),
+  'another Connector has the name': ({ kube }) => void kube.put(CONNECTORS, connectorOf({ uid: 'connector-2' })),
+}
+for (const [name, end] of Object.entries(ENDS)) {
+  await test(`a kind of checks that cannot be read any more does not keep a grant alive when ${name}`, async (t) => {
+    const bench = controllerBench(t)
+    putScene(bench, { task: 'approved', without: ['policy'] })
+    const cel = "object.status.state == 'approved' ? 'passed' : 'pending'"
+    bench.kube.put(ACCESS_POLICIES, policyOf('ask', policySpecOf([{ name: 'approval', spec: { selector: { objectRef: { apiVersion: TASKS.apiVersion, kind: TASKS.kind, name: 'deploy' } }, state: { cel } } }])))
+    await bench.start()
+    t.equal(bench.roles().length, 1)
+    bench.kube.fail('list', TASKS, unavailable('the conversion webhook is down'), { times: 1_000 })
+    end(bench)
+    await settle()
+    t.strictSame([bench.roles(), bench.bindings()], [[], []])
+    t.match(lines(bench).sync, /^True\/PermissionCleanUp /)
+  })
+}
 
 /** Each write of a grant and of a revoke, once with its answer lost, once refused before it took effect. */
 const WRITES: Record<string, { story: 'grant' | 'revoke'; verb: Verb; resource: Resource }> = {

@@ -11,7 +11,7 @@ import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS, ROLE_B
 import { controllerBench, gatedPod, putScene, TASKS, type Bench, type Replica } from '../support/controller-bench.ts'
 import { settle } from '../support/fake-time.ts'
 import type { Verb } from '../support/memory-kube.ts'
-import { connectorOf, grantOf, linesOf, podOf, policyOf, taskOf } from '../support/request-facts.ts'
+import { connectorOf, grantOf, inlineCheck, linesOf, podOf, policyOf, policySpecOf, taskOf } from '../support/request-facts.ts'
 import { flagsOf } from '../support/request-world.ts'
 
 interface Play {
@@ -26,6 +26,7 @@ type Act = (play: Play) => void | Promise<void>
 const drop = ({ kube }: Bench, resource: Resource, namespace: string, name: string): void => {
   if (kube.all(resource).some(({ metadata }) => metadata.name === name && metadata.namespace === namespace)) kube.drop(resource, namespace, name)
 }
+const EXPRESSED = { selector: { objectRef: { apiVersion: TASKS.apiVersion, kind: TASKS.kind, name: 'deploy' } }, state: { cel: "object.status.state == 'approved' ? 'passed' : object.status.state" } }
 const NAME = grantOf().role.metadata.name
 
 const WORLD: Record<string, Act> = {
@@ -43,7 +44,7 @@ const WORLD: Record<string, Act> = {
   'the Connector goes': ({ bench }) => drop(bench, CONNECTORS, 'connectors-shared', 'prod-harbor'),
   'approval is turned off': ({ bench }) => void bench.kube.put(CONFIG_MAPS, flagsOf('false')),
   'approval is turned on': ({ bench }) => void bench.kube.put(CONFIG_MAPS, flagsOf('true')),
-  'a second policy comes': ({ bench }) => void bench.kube.put(ACCESS_POLICIES, policyOf('second')),
+  'a second policy comes, with an expression': ({ bench }) => void bench.kube.put(ACCESS_POLICIES, policyOf('second', policySpecOf([inlineCheck('read', { spec: EXPRESSED })]))),
   'the Role is deleted by hand': ({ bench }) => drop(bench, ROLES, 'connectors-shared', NAME),
   'the RoleBinding is deleted by hand': ({ bench }) => drop(bench, ROLE_BINDINGS, 'connectors-shared', NAME),
   'somebody deletes the request': async ({ bench }) => void (await bench.kube.remove(ACCESS_REQUESTS, 'connectors-shared', 'prod-harbor-build-pod')),
