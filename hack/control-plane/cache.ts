@@ -9,11 +9,11 @@ interface Place {
   home: string
 }
 
-/** Survives `git clean`, shared by all checkouts of a user. */
-export const cacheRoot = ({ env, platform, home }: Place): string => {
+/** Survives `git clean`, shared by all checkouts of a user. @param of what is kept there: one folder for each */
+export const cacheRoot = ({ env, platform, home }: Place, of: 'control-plane' | 'go-programs' = 'control-plane'): string => {
   const set = env['XDG_CACHE_HOME']
   const base = set !== undefined && set.startsWith('/') ? set : platform === 'darwin' ? join(home, 'Library', 'Caches') : join(home, '.cache')
-  return join(base, 'access-gate', 'control-plane')
+  return join(base, 'access-gate', of)
 }
 
 const PARTIAL = '.partial-'

@@ -9,6 +9,7 @@ await test('the cache is outside of any checkout, where the platform keeps cache
   t.equal(cacheRoot({ env: {}, platform: 'linux', home: '/home/me' }), '/home/me/.cache/access-gate/control-plane')
   t.equal(cacheRoot({ env: {}, platform: 'darwin', home: '/Users/me' }), '/Users/me/Library/Caches/access-gate/control-plane')
   t.equal(cacheRoot({ env: { XDG_CACHE_HOME: '/var/c' }, platform: 'darwin', home: '/Users/me' }), '/var/c/access-gate/control-plane')
+  t.equal(cacheRoot({ env: {}, platform: 'linux', home: '/home/me' }, 'go-programs'), '/home/me/.cache/access-gate/go-programs')
   t.equal(cacheRoot({ env: { XDG_CACHE_HOME: 'relative' }, platform: 'linux', home: '/home/me' }), '/home/me/.cache/access-gate/control-plane')
 })
 
