@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseAllDocuments, stringify } from 'yaml'
 import type { ClusterAccess } from '../control-plane/cluster-access.ts'
+import { applyApprovalProject } from './approval-project.ts'
 
 const manifest = (name: string): string => fileURLToPath(new URL(`../../manifests/${name}`, import.meta.url))
 
@@ -35,9 +36,12 @@ const apply = (cluster: ClusterAccess, objects: readonly Manifest[]): Promise<un
 
 const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDefinition' || kind === 'Namespace'
 
+/** Where the webhook's certificate comes from; `cert-manager` needs its definitions in the cluster. */
+export type CertificateForm = 'self-signed' | 'cert-manager'
+
 /** Definitions first, and served, before anything that needs them. */
-export const applyManifests = async (cluster: ClusterAccess, webhookPort: number): Promise<void> => {
-  const objects = (await Promise.all(['self-signed', 'connectors-crds'].map((name) => render(cluster, name)))).flat()
+export const applyManifests = async (cluster: ClusterAccess, webhookPort: number, form: CertificateForm = 'self-signed'): Promise<void> => {
+  const objects = (await Promise.all([form, 'connectors-crds'].map((name) => render(cluster, name)))).flat()
   await apply(cluster, objects.filter(isDefinition))
   await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '-l', 'group=connectors.alauda.io'])
   await apply(
@@ -48,8 +52,9 @@ export const applyManifests = async (cluster: ClusterAccess, webhookPort: number
 
 const SAMPLES = fileURLToPath(new URL('samples.yaml', import.meta.url))
 
-/** A shared Connector, a policy, and a ServiceAccount that may see the Connector. */
+/** A shared Connector, a policy, a ServiceAccount that may see the Connector, and what stands in for the approval project. */
 export const applySamples = async (cluster: ClusterAccess): Promise<void> => {
+  await applyApprovalProject(cluster)
   const args = ['apply', '--server-side', '--force-conflicts', '-f', SAMPLES]
   await cluster.kubectl(args)
 }
