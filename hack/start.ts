@@ -9,6 +9,7 @@ import { createProgress } from './control-plane/progress.ts'
 import type { Binaries } from './control-plane/programs.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane } from './control-plane/start.ts'
+import { APPROVAL_CONTROLLER } from './sandbox/approval-project.ts'
 import { aborted, endingSignal } from './sandbox/ending.ts'
 import { applySamples } from './sandbox/manifests.ts'
 import { startSandbox } from './sandbox/sandbox.ts'
@@ -34,7 +35,7 @@ const commandsToTry = (kubectl: string): string[] => {
     `alias k='${k}'`,
     'k apply -f docs/examples/pod.yaml && k get accessrequests -A',
     'k apply -f docs/examples/approval-task.yaml && k get areq -A -o wide',
-    `k patch approvaltask deploy-prod -n cicd --subresource=status --type=merge -p '{"status":{"state":"approved"}}' && k wait areq -n connectors-shared --all --for=condition=Ready`,
+    `k patch approvaltask deploy-prod -n cicd --subresource=status --type=merge -p '{"status":{"state":"approved"}}' --as=${APPROVAL_CONTROLLER} && k wait areq -n connectors-shared --all --for=condition=Ready`,
     'k get roles,rolebindings -n connectors-shared && k delete pod build-pod-7x9k2 -n cicd --wait=false && k get events -n connectors-shared',
   ]
 }

@@ -1,14 +1,30 @@
 import { GRANT_PREFIX, GROUP, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import { foreignNamespaceMessage, STATUS_WRITER_MESSAGE } from '../../src/core/request-rules.ts'
 
+interface Named {
+  name: string
+  expression: string
+}
+
+interface Validation {
+  expression: string
+  message: string
+  messageExpression?: string
+  reason: 'Invalid' | 'Forbidden'
+}
+
 /** A ValidatingAdmissionPolicy that refuses, with its binding. The names are one and the same. */
-interface Guard {
+export interface Guard {
   name: string
   group: string
   resources: string[]
   operations: string[]
-  matchCondition?: { name: string; expression: string }
-  validation: { expression: string; message: string; messageExpression?: string; reason: 'Invalid' | 'Forbidden' }
+  /** It holds what an administrator may change: an upgrade then leaves it alone, as it does with the flags. */
+  installedOnce?: true
+  matchCondition?: Named
+  variables?: Named[]
+  /** The first one that fails is what the user reads. */
+  validations: [Validation, ...Validation[]]
 }
 
 const OWN = 'own-namespace-goes-here'
@@ -45,14 +61,16 @@ export const REQUEST_NAMESPACE: Guard = {
   resources: ['accessrequests'],
   operations: ['CREATE', 'UPDATE'],
   matchCondition: CREATED_OR_SPEC_CHANGED,
-  validation: {
-    expression:
-      '!has(object.spec) || !has(object.spec.connectorRef) || !has(object.spec.connectorRef.namespace) || object.spec.connectorRef.namespace == request.namespace',
-    // Said only if the expression below fails.
-    message: `${FOREIGN_PATH}: must be the request's own namespace`,
-    messageExpression: celSentence((own, got) => `${FOREIGN_PATH}: ${foreignNamespaceMessage(own, got)}`, 'request.namespace', 'object.spec.connectorRef.namespace'),
-    reason: 'Invalid',
-  },
+  validations: [
+    {
+      expression:
+        '!has(object.spec) || !has(object.spec.connectorRef) || !has(object.spec.connectorRef.namespace) || object.spec.connectorRef.namespace == request.namespace',
+      // Said only if the expression below fails.
+      message: `${FOREIGN_PATH}: must be the request's own namespace`,
+      messageExpression: celSentence((own, got) => `${FOREIGN_PATH}: ${foreignNamespaceMessage(own, got)}`, 'request.namespace', 'object.spec.connectorRef.namespace'),
+      reason: 'Invalid',
+    },
+  ],
 }
 
 const IS_CONTROLLER = `request.userInfo.username == '${serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)}'`
@@ -66,11 +84,13 @@ export const GRANT_NAMES: Guard = {
     name: 'named-like-a-grant',
     expression: `object.metadata.name.startsWith('${GRANT_PREFIX}') || (has(object.roleRef) && object.roleRef.name.startsWith('${GRANT_PREFIX}'))`,
   },
-  validation: {
-    expression: IS_CONTROLLER,
-    message: `metadata.name: names that begin with "${GRANT_PREFIX}" are for the access-gate controller alone, and so are bindings to a Role of such a name`,
-    reason: 'Forbidden',
-  },
+  validations: [
+    {
+      expression: IS_CONTROLLER,
+      message: `metadata.name: names that begin with "${GRANT_PREFIX}" are for the access-gate controller alone, and so are bindings to a Role of such a name`,
+      reason: 'Forbidden',
+    },
+  ],
 }
 
 export const REQUEST_STATUS: Guard = {
@@ -78,26 +98,31 @@ export const REQUEST_STATUS: Guard = {
   group: GROUP,
   resources: ['accessrequests/status'],
   operations: ['UPDATE'],
-  validation: {
-    expression: IS_CONTROLLER,
-    message: `status: ${STATUS_WRITER_MESSAGE}`,
-    reason: 'Forbidden',
-  },
+  validations: [
+    {
+      expression: IS_CONTROLLER,
+      message: `status: ${STATUS_WRITER_MESSAGE}`,
+      reason: 'Forbidden',
+    },
+  ],
 }
+
+const INSTALLED_ONCE = { labels: { 'connectors.alauda.io/install': 'once' }, annotations: { 'kustomize.toolkit.fluxcd.io/ssa': 'IfNotPresent' } }
 
 /** The policy and its binding, ready to be applied. */
 export const admissionPolicy = (guard: Guard): [policy: object, binding: object] => [
   {
     apiVersion: 'admissionregistration.k8s.io/v1',
     kind: 'ValidatingAdmissionPolicy',
-    metadata: { name: guard.name },
+    metadata: { name: guard.name, ...(guard.installedOnce === true ? INSTALLED_ONCE : {}) },
     spec: {
       failurePolicy: 'Fail',
       matchConstraints: {
         resourceRules: [{ apiGroups: [guard.group], apiVersions: ['*'], operations: guard.operations, resources: guard.resources, scope: 'Namespaced' }],
       },
       ...(guard.matchCondition === undefined ? {} : { matchConditions: [guard.matchCondition] }),
-      validations: [guard.validation],
+      ...(guard.variables === undefined ? {} : { variables: guard.variables }),
+      validations: guard.validations,
     },
   },
   {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { admissionPolicy, GRANT_NAMES, REQUEST_NAMESPACE, REQUEST_STATUS } from './admission-policies.ts'
+import { APPROVAL_INPUTS, APPROVAL_STATUS } from './approval-policies.ts'
 import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition } from './crds.ts'
 
 /** A generated file: its path below the checkout, and what it must hold. */
@@ -13,7 +14,7 @@ export interface GeneratedFile {
 const file = (path: string, comments: string[], documents: object[]): GeneratedFile => ({
   path,
   content: [
-    ...['Generated from src/ by "npm run generate"; do not edit.', ...comments].map((line) => `# ${line}\n`),
+    ...['Generated from src/ by "npm run generate"; do not edit.', ...comments].map((line) => `${`# ${line}`.trimEnd()}\n`),
     documents.map((document) => stringify(document, { lineWidth: 0, aliasDuplicateObjects: false })).join('---\n'),
   ].join(''),
 })
@@ -22,6 +23,29 @@ const file = (path: string, comments: string[], documents: object[]): GeneratedF
 export const generatedFiles = (): GeneratedFile[] => [
   file('manifests/base/200-crd-access-policy.yaml', [], [customResourceDefinition(ACCESS_POLICY)]),
   file('manifests/base/200-crd-access-request.yaml', [], [customResourceDefinition(ACCESS_REQUEST)]),
+  file(
+    'manifests/base/400-policy-approval-inputs.yaml',
+    [
+      'Whose approval counts is read from the status, which the approval controller makes from spec.approvers. Its own webhook lets one',
+      'approver add others with their inputs given; this policy does not. It also keeps the status out of reach where the definition',
+      'of ApprovalTasks has no status subresource. Harmless where there are no ApprovalTasks; updates of metadata alone pass unasked.',
+    ],
+    admissionPolicy(APPROVAL_INPUTS),
+  ),
+  file(
+    'manifests/base/400-policy-approval-status.yaml',
+    [
+      'The approval controller alone says that an ApprovalTask is approved: the stock RBAC of its project lets every authenticated user do it.',
+      'A cluster administrator is refused too; he can impersonate the account, which the audit log shows. Harmless where there are no ApprovalTasks.',
+      '',
+      'The variable "writers" says who it is: the account of a stock installation on Kubernetes. On OpenShift it is',
+      '  system:serviceaccount:openshift-pipelines:manual-approval-gate-controller',
+      'Change it by a patch in an overlay or on the cluster; several users are a list of several. Name only accounts that exist: whoever can',
+      'make one that is named here can approve everything. Apply server-side, and an upgrade does not undo what someone has written here:',
+      'see 500-config-flags.yaml.',
+    ],
+    admissionPolicy(APPROVAL_STATUS),
+  ),
   file(
     'manifests/base/400-policy-grant-names.yaml',
     [

@@ -39,7 +39,7 @@ const clientFor = async (cluster: ClusterAccess, name: string): Promise<KubeClie
 }
 
 /** Asks until the API server reaches the webhook: a dry run of a bad request must be refused by it, or by the rules before it. */
-const waitForAdmission = (cluster: ClusterAccess): Promise<void> =>
+export const waitForAdmission = (cluster: ClusterAccess): Promise<void> =>
   waitFor('the admission webhook', UP_WITHIN_MS, async () => {
     const path = `/apis/connectors.alauda.io/v1alpha1/namespaces/${SYSTEM_NAMESPACE}/accessrequests?dryRun=All`
     const answer = await cluster.call('POST', path, {

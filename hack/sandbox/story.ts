@@ -2,6 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { IMMUTABLE_MESSAGE, foreignNamespaceMessage } from '../../src/core/request-rules.ts'
 import type { ClusterAccess, KubectlResult } from '../control-plane/cluster-access.ts'
+import { APPROVAL_INPUTS, APPROVAL_STATUS } from '../generate/approval-policies.ts'
+import { APPROVAL_CONTROLLER } from './approval-project.ts'
 
 export interface Stage {
   cluster: ClusterAccess
@@ -40,11 +42,19 @@ const hookRequest = async (cluster: ClusterAccess): Promise<string> => {
   return stdout.trim().split('\n')[0] ?? ''
 }
 
-const setState = (state: string, more: object = {}): string[] => [
+const setStateAsAdministrator = (state: string, more: object = {}): string[] => [
   'patch', 'approvaltask', 'deploy-prod', '-n', 'cicd', '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { state, ...more } }),
 ]
 
-const APPROVED = setState('approved', { approversResponse: [{ name: 'alice', type: 'User', response: 'approved' }] })
+/** The sandbox runs no approval controller: the story writes what it would write, as its account. */
+const setState = (state: string, more?: object): string[] => [...setStateAsAdministrator(state, more), `--as=${APPROVAL_CONTROLLER}`]
+
+const RESPONSE = { approversResponse: [{ name: 'alice', type: 'User', response: 'approved' }] }
+const APPROVED = setState('approved', RESPONSE)
+
+const giveInput = (user: string): string[] => [
+  'patch', 'approvaltask', 'deploy-prod', '-n', 'cicd', '--type=merge', '-p', JSON.stringify({ spec: { approvers: [{ name: 'alice', type: 'User', input: 'approve' }] } }), `--as=${user}`,
+]
 
 const before = (examples: string): Step[] => [
   { title: 'A request for a shared Connector, as a person may write it', args: ['apply', '-f', `${examples}/access-request.yaml`], expect: { says: ['created'] } },
@@ -74,14 +84,22 @@ const approval = (examples: string, request: string): Step[] => [
     expect: { says: ['condition met'] },
   },
   { title: 'The approval step of the pipeline begins', args: ['apply', '-f', `${examples}/approval-task.yaml`], expect: { says: ['created'] } },
-  { title: 'It is pending', args: setState('pending'), expect: { says: ['patched'] } },
+  { title: 'It is pending, says the approval controller', args: setState('pending'), expect: { says: ['patched'] } },
   {
     title: 'The request waits for this very task',
     args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=jsonpath={.status.conditions[?(@.type=="AccessCheckReady")].message}=waiting for ApprovalTask cicd/deploy-prod', '--timeout=20s'],
     expect: { says: ['condition met'] },
   },
   canUse('Pending is not approved', 'no'),
-  { title: 'Alice approves', args: APPROVED, expect: { says: ['patched'] } },
+  {
+    title: 'Nobody but the approval controller says that it is approved, not even an administrator',
+    args: setStateAsAdministrator('approved', RESPONSE),
+    expect: { fails: true, says: [APPROVAL_STATUS.name] },
+  },
+  { title: 'Nor does Bob approve in the name of Alice', args: giveInput('bob'), expect: { fails: true, says: [APPROVAL_INPUTS.name] } },
+  { title: 'Alice approves', args: giveInput('alice'), expect: { says: ['patched'] } },
+  canUse('That alone is not enough', 'no'),
+  { title: 'until the approval controller has counted it', args: APPROVED, expect: { says: ['patched'] } },
   { title: 'The request is granted', args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=condition=Ready', '--timeout=20s'], expect: { says: ['condition met'] } },
   {
     title: 'by a Role and a RoleBinding for this one Pod',
@@ -104,7 +122,7 @@ const end = (): Step[] => [
     expect: { saysNot: ['role'] },
   },
   canUse('The ServiceAccount may not use the Connector any more', 'no'),
-  { title: 'The task is opened once more', args: setState('pending', { approversResponse: null }), expect: { says: ['patched'], saysNot: ['no change'] } },
+  { title: 'The task is opened once more by the approval controller', args: setState('pending', { approversResponse: null }), expect: { says: ['patched'], saysNot: ['no change'] } },
   { title: 'and approved once more', args: APPROVED, expect: { says: ['patched'], saysNot: ['no change'] } },
   { title: 'A finished request stays finished all the same', args: ['get', 'accessrequests', '-n', 'connectors-shared', '-l', MADE, '-o', `jsonpath=${SYNC_REASON}`], expect: { says: ['PermissionCleanUp'], saysNot: ['Synced'] } },
   {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { parse, stringify } from 'yaml'
+import { APPROVAL_CONTROLLER } from '../../hack/sandbox/approval-project.ts'
 import { applySamples } from '../../hack/sandbox/manifests.ts'
 import type { AccessRequest } from '../../src/api/access-request.ts'
 import { ANNOTATION, API_VERSION, CLEANUP_FINALIZER } from '../../src/api/names.ts'
@@ -29,7 +30,7 @@ const mayUse = async (): Promise<string> => {
 const untilMayUse = (answer: string): Promise<true> =>
   eventually(`can-i answers ${answer}`, async () => ((await mayUse()) === answer ? true : undefined))
 const setState = (state: string) =>
-  cluster.kubectl(['patch', 'approvaltask', 'deploy-prod', '-n', 'cicd', '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { state } })])
+  cluster.kubectl(['patch', 'approvaltask', 'deploy-prod', '-n', 'cicd', '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { state } }), `--as=${APPROVAL_CONTROLLER}`])
 
 await test("the seed's example applies as it is written, and is stored as it is written", async (subtest) => {
   const applied = await cluster.kubectl(['apply', '-f', seedFile])

@@ -2,11 +2,10 @@
  * Two namespaces of a test's own on a control plane where access-gate runs: `shared` holds Connectors, policies and requests,
  * `work` holds Pods, their ServiceAccount and the check objects. There is no kubelet: a Pod stays Pending until a test says otherwise.
  */
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Test } from 'tap'
-import { parseAllDocuments, stringify } from 'yaml'
+import { callApi, readAnswer } from '../../hack/control-plane/api-call.ts'
 import type { ClusterAccess } from '../../hack/control-plane/cluster-access.ts'
+import { applyApprovalProject, approvalControllerToken } from '../../hack/sandbox/approval-project.ts'
 import type { AccessPolicy, AccessPolicySpec, CheckRule } from '../../src/api/access-policy.ts'
 import type { AccessRequest } from '../../src/api/access-request.ts'
 import type { KubeObject, ObjectMeta } from '../../src/api/meta.ts'
@@ -67,14 +66,7 @@ export const podManifest = (namespace: string, name: string, connectors: string[
   return { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, name, namespace, labels: { [RUN]: run, ...metadata?.labels } }, spec }
 }
 
-const samples = join(import.meta.dirname, '../../hack/sandbox/samples.yaml')
-
-/** Harmless when it is there already. */
-export const installApprovalTasks = async (cluster: ClusterAccess): Promise<void> => {
-  const definition = parseAllDocuments(await readFile(samples, 'utf8')).find((document) => document.get('kind') === 'CustomResourceDefinition')
-  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input: stringify(definition) })
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=30s', `crd/${APPROVAL_TASKS.plural}.openshift-pipelines.org`])
-}
+const MERGE = 'application/merge-patch+json'
 
 export interface GatedWorld {
   cluster: ClusterAccess
@@ -94,6 +86,7 @@ export interface GatedWorld {
   deletePod(name: string): Promise<void>
   /** An ApprovalTask; its state is that of the run whose label it carries (default: its own name). */
   task(name: string, state: string, run?: string): Promise<void>
+  /** As the approval controller, which alone may write it. */
   setState(task: string, state: string, more?: object): Promise<void>
   /** The requests of a Pod, by its uid. */
   requestsOf(pod: Pod): Promise<AccessRequest[]>
@@ -109,18 +102,17 @@ const isOwnedBy = ({ metadata }: KubeObject, request: AccessRequest): boolean =>
 
 const groupsOf = (namespace: string): string[] => ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated']
 
-export const gatedWorld = async (t: Pick<Test, 'teardown'>, cluster: ClusterAccess & { adminKubeconfig: string }): Promise<GatedWorld> => {
+type Cluster = ClusterAccess & { adminKubeconfig: string; server: string; caPem: string }
+
+export const gatedWorld = async (t: Pick<Test, 'teardown'>, cluster: Cluster): Promise<GatedWorld> => {
   const kube = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
   t.teardown(() => kube.close())
-  const [shared, work] = await Promise.all([cluster.namespace('shared'), cluster.namespace('work'), installApprovalTasks(cluster)])
+  const [shared, work] = await Promise.all([cluster.namespace('shared'), cluster.namespace('work'), applyApprovalProject(cluster)])
+  const approvalController = { server: cluster.server, caPem: cluster.caPem, token: await approvalControllerToken(cluster) }
 
   const create: GatedWorld['create'] = async <T extends KubeObject>(resource: Resource<T>, object: Omit<T, 'apiVersion' | 'kind'>) =>
     kube.create(resource, { ...object, apiVersion: resource.apiVersion, kind: resource.kind } as T)
 
-  const patchStatus = async (path: string, status: object): Promise<void> => {
-    const answer = await cluster.call('PATCH', `${path}/status`, { status }, 'application/merge-patch+json')
-    if (answer.status !== 200) throw new Error(answer.text)
-  }
   const may = (verb: string, connector: string, serviceAccount: string, subresource?: string): Promise<boolean> =>
     kube.allows(
       { user: `system:serviceaccount:${work}:${serviceAccount}`, groups: groupsOf(work) },
@@ -142,7 +134,9 @@ export const gatedWorld = async (t: Pick<Test, 'teardown'>, cluster: ClusterAcce
     policy: (name, spec) => create(ACCESS_POLICIES, { metadata: { name, namespace: shared }, spec }),
     pod: (name, connectors, options) =>
       kube.create(PODS, podManifest(work, name, connectors.map((connector) => (connector.includes('/') ? connector : `${shared}/${connector}`)), options)),
-    setPhase: ({ metadata }, phase) => patchStatus(`/api/v1/namespaces/${work}/pods/${metadata.name}`, { phase }),
+    setPhase: async ({ metadata }, phase) => {
+      readAnswer(await cluster.call('PATCH', `/api/v1/namespaces/${work}/pods/${metadata.name}/status`, { status: { phase } }, MERGE), `phase of ${metadata.name}`)
+    },
     deletePod: async (name) => {
       await kube.remove(PODS, work, name)
     },
@@ -150,7 +144,10 @@ export const gatedWorld = async (t: Pick<Test, 'teardown'>, cluster: ClusterAcce
       await create(APPROVAL_TASKS, { metadata: { name, namespace: work, labels: { [RUN]: run } }, spec: { description: 'May it be used?' } })
       await world.setState(name, state)
     },
-    setState: (task, state, more = {}) => patchStatus(`/apis/${APPROVAL_TASKS.apiVersion}/namespaces/${work}/approvaltasks/${task}`, { state, ...more }),
+    setState: async (task, state, more = {}) => {
+      const path = `/apis/${APPROVAL_TASKS.apiVersion}/namespaces/${work}/approvaltasks/${task}/status`
+      readAnswer(await callApi(approvalController, 'PATCH', path, { status: { state, ...more } }, MERGE), `state of ${task}`)
+    },
     requestsOf: async ({ metadata }) => {
       const { items } = await kube.list(ACCESS_REQUESTS, { namespace: shared })
       return items.filter(({ spec }) => spec.context.objectRef.uid === metadata.uid)

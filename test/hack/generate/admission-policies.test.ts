@@ -18,19 +18,19 @@ const namespaces: Record<string, { object: object; passes: boolean }> = {
 
 for (const [sentence, { object, passes }] of Object.entries(namespaces)) {
   await test(sentence, async (t) => {
-    t.equal(evaluate(REQUEST_NAMESPACE.validation.expression, { object, request }), passes)
+    t.equal(evaluate(REQUEST_NAMESPACE.validations[0].expression, { object, request }), passes)
   })
 }
 
 await test('the policy on namespaces says what the webhook says, with the path of the field', async (t) => {
   for (const got of ['other', '', 'with "quotes" and \\']) {
-    const said = evaluate(REQUEST_NAMESPACE.validation.messageExpression ?? '', { object: { spec: { connectorRef: connectorRef(got) } }, request })
+    const said = evaluate(REQUEST_NAMESPACE.validations[0].messageExpression ?? '', { object: { spec: { connectorRef: connectorRef(got) } }, request })
     t.equal(said, `spec.connectorRef.namespace: ${foreignNamespaceMessage('shared', got)}`)
   }
 })
 
 await test('the policy on the status says what the webhook says, with the path of the field', async (t) => {
-  t.equal(REQUEST_STATUS.validation.message, `status: ${STATUS_WRITER_MESSAGE}`)
+  t.equal(REQUEST_STATUS.validations[0].message, `status: ${STATUS_WRITER_MESSAGE}`)
 })
 
 const writers: Record<string, boolean> = {
@@ -43,7 +43,7 @@ const writers: Record<string, boolean> = {
 
 for (const [username, passes] of Object.entries(writers)) {
   await test(`status writes of "${username}" ${passes ? 'pass' : 'are refused'}`, async (t) => {
-    t.equal(evaluate(REQUEST_STATUS.validation.expression, { request: { ...request, userInfo: { username } } }), passes)
+    t.equal(evaluate(REQUEST_STATUS.validations[0].expression, { request: { ...request, userInfo: { username } } }), passes)
   })
 }
 
