@@ -3,6 +3,7 @@ import { API_VERSION } from '../api/names.ts'
 import { approversOf } from '../core/check.ts'
 import { decideAccessRequest } from '../core/decide-request.ts'
 import type { Notice } from '../core/effects.ts'
+import type { RequestFacts } from '../core/request-pass.ts'
 import { CodedError, isCoded } from '../errors.ts'
 import type { Clock } from '../kube/ports.ts'
 import { ACCESS_REQUESTS } from '../kube/resources.ts'
@@ -12,12 +13,14 @@ import { sweepOrphans, type OrphanPorts } from './orphans.ts'
 import type { OwnWrites } from './own-writes.ts'
 import type { RunResult } from './queue.ts'
 import { splitKey } from './requeue.ts'
-import { confirmFacts, gatherFacts, hasUnexplainedGrants, type ConfirmedFacts, type FactSources } from './request-facts.ts'
+import { confirmFacts, firstReads, gatherFacts, hasUnexplainedGrants, type ConfirmedFacts, type FactSources } from './request-facts.ts'
 
 /** More steps than any request takes in one go; reaching it is a defect that must not spin. */
 const MAX_STEPS = 16
 /** Facts that began to be read longer ago than this (milliseconds) are confirmed again before anything is granted. */
 const CONFIRMED_FOR_MS = 5_000
+/** How long a new request waits for a kind of check objects to be read for the first time, in milliseconds, before its status says so. */
+const FIRST_READ_WAIT_MS = 2_000
 
 export interface ReconcileDependencies extends FactSources, OrphanPorts {
   own: OwnWrites
@@ -48,6 +51,17 @@ const catchUp = ({ caches, own }: ReconcileDependencies, { metadata }: AccessReq
   if (live?.metadata.uid !== metadata.uid || live === undefined)
     throw new CodedError('STALE_FACTS', `AccessRequest ${metadata.namespace ?? ''}/${metadata.name} is gone; the cache does not know it yet`)
   own.place(() => caches.requests.put(live))
+}
+
+/** @returns how long to leave a new request alone (milliseconds), so that its first status tells what there is. It is looked at as soon as that is known. */
+const waitForKinds = (deps: ReconcileDependencies, key: string, facts: RequestFacts): number => {
+  // Of one that has policies on record a status has told before, and its grant may have to end.
+  if ((facts.request.status?.policies ?? []).length > 0) return 0
+  const reads = firstReads(deps, facts)
+  if (reads === undefined) return 0
+  const left = FIRST_READ_WAIT_MS - (deps.timers.monotonic() - reads.since)
+  if (left > 0) void reads.answered.then(() => deps.lookAgain(key, 0))
+  return left
 }
 
 /**
@@ -87,6 +101,8 @@ export const reconcileRequest = async (deps: ReconcileDependencies, key: string)
       }
       if (confirmed !== undefined && timers.monotonic() - confirmed.at > CONFIRMED_FOR_MS) confirmed = undefined
       const facts = await gatherFacts(deps, request, { confirmed: confirmed?.facts, deleted, grantErrors })
+      const waitMs = waitForKinds(deps, key, facts)
+      if (waitMs > 0) return { requeueAfterMs: waitMs }
       const decision = decideAccessRequest(facts, clock.now())
       const outcome = await applyEffects(deps, request, decision.effects, { notify: (notice) => notify(request, notice), told, written })
       if (outcome.over) return {}

@@ -20,8 +20,8 @@ export const forbiddenKind = (apiVersion: string, kind: string): string =>
 /** What is known of a kind of check objects. */
 export type KindState =
   | { state: 'ready'; resource: Resource<CheckObject>; store: StoreView<CheckObject, 'check'> }
-  /** Not served yet, or being read for the first time. */
-  | { state: 'waiting'; message: string }
+  /** Not served yet, or being read for the first time: since when (a monotonic time in milliseconds), and a promise for when it is known whether it can be read. */
+  | { state: 'waiting'; message: string; firstRead?: { since: number; answered: Promise<void> } }
   /** May not be read, or cannot be a check. */
   | { state: 'failed'; message: string }
 
@@ -86,9 +86,11 @@ export class CheckWatches {
     if (known !== undefined) return known.state
     if (this.#stopped) return { state: 'waiting', message: 'the controller is stopping' }
     const stop = new AbortController()
+    const answered = Promise.withResolvers<void>()
+    const firstRead = { since: this.#options.timers.monotonic(), answered: answered.promise }
     const watch: KindWatch = {
-      state: { state: 'waiting', message: `${kind} (${apiVersion}) is being read` },
-      answered: Promise.withResolvers(),
+      state: { state: 'waiting', message: `${kind} (${apiVersion}) is being read`, firstRead },
+      answered,
       stop,
       ended: Promise.resolve(),
       unusedSince: undefined,

@@ -13,7 +13,7 @@ import { selectorMatches } from '../core/label-selector.ts'
 import { boundUid, podFact } from '../core/pod-context.ts'
 import { matchingPolicies } from '../core/policy-match.ts'
 import type { RequestFacts } from '../core/request-pass.ts'
-import { isResolved } from '../core/run-checks.ts'
+import { isResolved, plannedPolicies } from '../core/run-checks.ts'
 import { isCoded, messageOf } from '../errors.ts'
 import type { Reader } from '../kube/ports.ts'
 import { storeKey } from '../kube/store.ts'
@@ -77,8 +77,23 @@ const checkKey = (policy: string, check: string): string => JSON.stringify([poli
 /** What was read for a check says nothing of another one of the same policy and name. */
 const confirmedKey = (policy: PolicySnapshot, check: ResolvedCheck): string => JSON.stringify([policy.name, check])
 
-const checksOf = (request: AccessRequest): { policy: PolicySnapshot; check: ResolvedCheck }[] =>
-  (request.status?.policies ?? []).flatMap((policy) => (policy.checks ?? []).map((check) => ({ policy, check })))
+interface NeededCheck {
+  policy: PolicySnapshot
+  check: ResolvedCheck
+}
+
+const checksIn = (policies: readonly PolicySnapshot[]): NeededCheck[] => policies.flatMap((policy) => (policy.checks ?? []).map((check) => ({ policy, check })))
+
+const checksOf = (request: AccessRequest): NeededCheck[] => checksIn(request.status?.policies ?? [])
+
+/** The kinds that are being read for the first time, of those that a decision looks at: since when (the earliest), and when it is known of all whether they can be read. */
+export const firstReads = ({ checks }: Pick<FactSources, 'checks'>, facts: RequestFacts): { since: number; answered: Promise<unknown> } | undefined => {
+  const reads = checksIn(plannedPolicies(facts)).flatMap(({ check }) => {
+    const known = checks.lookup(check.apiVersion, check.kind)
+    return known.state === 'waiting' && known.firstRead !== undefined ? [known.firstRead] : []
+  })
+  return reads.length === 0 ? undefined : { since: Math.min(...reads.map(({ since }) => since)), answered: Promise.all(reads.map(({ answered }) => answered)) }
+}
 
 /** ConfigMaps that a request's policies name, and the flags. */
 const templateNames = (policies: readonly { spec: AccessPolicy['spec'] }[]): string[] =>
@@ -185,13 +200,25 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   const pod = inert ? undefined : confirmed === undefined ? await readPod(sources, request) : confirmed.pod
   const connector = inert ? undefined : confirmed === undefined ? await readConnector(sources, request) : confirmed.connector
   const podState = podFact(request, pod)
+  const configMap = (name: string): ConfigMap | undefined =>
+    confirmed?.configMaps.has(name) ? confirmed.configMaps.get(name) : caches.configMaps.get(SYSTEM_NAMESPACE, name)
+  const surroundings = {
+    request,
+    pod: podState,
+    connector: connectorOf(connector),
+    policies: confirmed?.policies ?? [...caches.policies.byIndex('namespace', metadata.namespace ?? '')],
+    templates: configMap,
+  }
   const needed = inert ? [] : checksOf(request)
+  const planned = inert ? [] : checksIn(plannedPolicies(surroundings))
+  // Before policies are matched, which takes a confirmation, no check is judged.
+  const isJudged = (status?.policies ?? []).length > 0 || confirmed !== undefined
   const checks = new Map(
     await Promise.all(
-      needed.map(async ({ policy, check }) => {
+      planned.map(async ({ policy, check }) => {
         const known = confirmed?.checks.get(confirmedKey(policy, check))
         // An expression may read any field of an object; the cache keeps only a few.
-        const isRead = check.cel !== undefined && podState.state === 'live'
+        const isRead = check.cel !== undefined && podState.state === 'live' && isJudged
         const fact = known ?? (isRead ? await liveCheck(sources, request, policy, check) : cachedCheck(sources, policy, check, podNamespace))
         return [checkKey(policy.name, check.name), fact] as const
       }),
@@ -200,16 +227,10 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   // What became known only after the confirmation is not confirmed: a grant asks for another one.
   const isConfirmed =
     confirmed !== undefined && (checksRecordedAsPassed(status) || needed.every(({ policy, check }) => confirmed.checks.has(confirmedKey(policy, check))))
-  const configMap = (name: string): ConfigMap | undefined =>
-    confirmed?.configMaps.has(name) ? confirmed.configMaps.get(name) : caches.configMaps.get(SYSTEM_NAMESPACE, name)
   return {
-    request,
+    ...surroundings,
     flags: readFlags(configMap(FLAGS_CONFIG_MAP)),
-    pod: podState,
-    connector: connectorOf(connector),
-    policies: confirmed?.policies ?? [...caches.policies.byIndex('namespace', metadata.namespace ?? '')],
-    templates: configMap,
-    checks: (policy, check) => checks.get(checkKey(policy, check)) ?? { objects: [], recorded: [] },
+    checks: (policy, check) => checks.get(checkKey(policy, check)) ?? { unreadable: `check "${check}" of AccessPolicy ${policy} was not looked for yet`, failed: false },
     grants: observedGrants(sources, request, deleted),
     grantErrors,
     confirmed: isConfirmed,

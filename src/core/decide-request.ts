@@ -5,7 +5,7 @@ import type { Decision } from './effects.ts'
 import { judgeConnector, judgePod, UNWATCHED_POD_POLL_MS } from './judge-context.ts'
 import { matchingPolicies } from './policy-match.ts'
 import { connectorText, deleteObservedGrants, hasFinalizer, mayHaveGrants, podText, record, reject, revokeGrants, startPass, type Pass, type RequestFacts } from './request-pass.ts'
-import { resolveTemplates, runChecks } from './run-checks.ts'
+import { resolveTemplates, runChecks, snapshotsOf } from './run-checks.ts'
 import { syncGrants } from './sync-grants.ts'
 import { parseTime } from './time.ts'
 
@@ -16,11 +16,17 @@ export const RETRY_MS = 60_000
 
 /** The request was deleted: its finalizer waits for the grants to go, nothing else. */
 const release = (pass: Pass): void => {
-  if (!hasFinalizer(pass)) return deleteObservedGrants(pass)
+  const { request, facts, effects } = pass
+  const mayEnd = mayHaveGrants(pass) && !isFinal(request.status)
+  const tell = (): void => effects.event('Normal', 'AccessRevoked', 'Revoke', `Access of ${podText(request)} to ${connectorText(request)} was revoked: the request was deleted`)
+  if (!hasFinalizer(pass)) {
+    // Somebody took it off. The event first: once the grants are gone nothing would tell of them any more.
+    if (mayEnd && facts.grants.roles.length + facts.grants.bindings.length > 0) tell()
+    return deleteObservedGrants(pass)
+  }
   revokeGrants(pass)
-  if (mayHaveGrants(pass) && !isFinal(pass.request.status))
-    pass.effects.event('Normal', 'AccessRevoked', 'Revoke', `Access of ${podText(pass.request)} to ${connectorText(pass.request)} was revoked: the request was deleted`)
-  pass.effects.removeFinalizer()
+  if (mayEnd) tell()
+  effects.removeFinalizer()
 }
 
 /** A finished request stays for a day, without grants. */
@@ -50,7 +56,7 @@ const matchPolicies = (pass: Pass): boolean => {
     return false
   }
   pass.connectorUID = facts.connector.metadata.uid
-  pass.policies = matched.map(({ metadata, spec }) => ({ name: metadata.name, policySpec: spec }))
+  pass.policies = snapshotsOf(matched)
   findings.AccessPolicyMatched = finding('True', REASON.matched, `matched by AccessPolicy ${matched.map(({ metadata }) => metadata.name).join(', ')}`)
   return true
 }

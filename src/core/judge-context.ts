@@ -6,6 +6,8 @@ import { parseTime } from './time.ts'
 
 /** How long a request waits for a Pod of its uid that was never seen, in milliseconds: it is stored before its Pod. */
 export const UNSEEN_POD_GRACE_MS = 60_000
+/** How long nothing is written of it that the Pod of a new request is not there, in milliseconds: mostly it is stored an instant later. */
+export const UNSEEN_POD_SILENCE_MS = 2_000
 /** How often a Pod is asked for that no watch tells about, in milliseconds. */
 export const UNWATCHED_POD_POLL_MS = 4_000
 /** How often a request without uid looks for the first Pod of its name, in milliseconds; a gated Pod is told by the watch at once. */
@@ -16,6 +18,8 @@ const awaitUnseenPod = (pass: Pass): void => {
   const { request, now, findings } = pass
   const created = parseTime(request.metadata.creationTimestamp) ?? now
   const left = created + UNSEEN_POD_GRACE_MS - now
+  const silent = created + UNSEEN_POD_SILENCE_MS - now
+  if (silent > 0 && silent <= UNSEEN_POD_SILENCE_MS && request.status === undefined) return pass.effects.requeueAfter(silent)
   if (left > 0) {
     findings.ContextObjectValid = finding('Unknown', REASON.pending, `${podText(request)} with uid ${request.spec.context.objectRef.uid ?? ''} is not there yet`)
     record(pass)

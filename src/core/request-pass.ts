@@ -20,7 +20,7 @@ export interface RequestFacts {
   /** All policies of the request's namespace. */
   policies: readonly AccessPolicy[]
   templates: Templates
-  /** For a policy and a check of the snapshot on record, by name. */
+  /** For a policy and a check, by name, of those on record; also of those that plannedPolicies adds, but these may come from a cache. */
   checks: (policy: string, check: string) => CheckFact
   grants: ObservedGrants
   /** Why the last attempt to write a policy's grant failed, by policy name. */

@@ -106,7 +106,12 @@ const LATER: Record<string, { without?: Parameters<typeof ground>[0]; options?: 
   'waiting for its check: when something happens': { after: {} },
   'granted: when something happens': { options: { task: 'approved' }, after: {} },
   'its Pod is in no watch: every 4 s': { prepare: ({ kube }) => kube.put(PODS, podOf()), without: ['pod'], after: { requeueAfterMs: 4_000 } },
-  'its Pod was never seen: every 4 s': { without: ['pod'], after: { requeueAfterMs: 4_000 } },
+  'it is new, and its Pod is not there: after 2 s': { without: ['pod'], after: { requeueAfterMs: 2_000 } },
+  'its Pod was never seen: every 4 s': {
+    without: ['pod'],
+    options: { request: { metadata: { creationTimestamp: new Date(NOW - 10_000).toISOString() } } },
+    after: { requeueAfterMs: 4_000 },
+  },
   'its Pod was never seen, and the minute is nearly over: at its end': {
     without: ['pod'],
     options: { request: { metadata: { creationTimestamp: new Date(NOW - 58_500).toISOString() } } },

@@ -113,6 +113,7 @@ const play = async (t: Test, { before, happens }: Story, crashAfter: number | un
   const bench = controllerBench(t)
   before(bench)
   const sound = await bench.start('before')
+  await bench.time.advance(2_000)
   await sound.controller.stop()
   const process = bench.process()
   const { controller } = await bench.start('mortal', process)

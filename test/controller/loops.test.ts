@@ -147,7 +147,7 @@ await test('a race is looked at again quietly, a failure with a warning, a defec
 
 await test('a request that asks for another look gets it', async (t) => {
   const { loops, kube, time, caches, counted } = bench()
-  caches.requests.put(kube.put(ACCESS_REQUESTS, requestOf()))
+  caches.requests.put(kube.put(ACCESS_REQUESTS, requestOf({ metadata: { creationTimestamp: new Date(NOW - 10_000).toISOString() } })))
   kube.put(CONNECTORS, { metadata: { name: 'prod-harbor', namespace: 'connectors-shared' } })
   const term = new AbortController()
   const over = loops.run(term.signal)

@@ -97,7 +97,7 @@ await test('with everything in the caches nothing is asked', async (t) => {
   t.match(facts, { flags: { state: 'on' }, pod: { state: 'live', pod: { metadata: { uid: 'pod-1' } } }, connector: { metadata: { uid: 'connector-1' } }, confirmed: false, podWatched: true })
   t.strictSame([names(facts.policies), names(facts.grants.roles), names(facts.grants.bindings)], [['ask'], [role.metadata.name], [role.metadata.name]])
   t.strictSame(shownFact(facts.checks('ask', 'approval')), { objects: ['deploy'], recorded: [] })
-  t.strictSame(shownFact(facts.checks('ask', 'no such check')), { objects: [], recorded: [] })
+  t.strictSame(facts.checks('ask', 'no such check'), { unreadable: 'check "no such check" of AccessPolicy ask was not looked for yet', failed: false })
   t.equal(facts.templates('in-pod')?.metadata.name, 'in-pod')
   t.equal(facts.templates('none'), undefined)
 })

@@ -86,7 +86,8 @@ await test('D20: a request is deleted when its Pod was not seen for a minute', a
 })
 
 await test('D20: another Pod of the name does not stand for the one that was never seen', async (t) => {
-  t.match(linesOf(written(decide({ pod: { state: 'replaced', uid: 'pod-0' } }))), { pod: /^Unknown\/Pending .* is not there yet$/ })
+  t.strictSame(decide({ pod: { state: 'replaced', uid: 'pod-0' } }, NOW + 500), { effects: [], requeueAfter: 1_500 }, 'mostly its Pod comes an instant later')
+  t.match(linesOf(written(decide({ pod: { state: 'replaced', uid: 'pod-0' } }, NOW + 2_000))), { pod: /^Unknown\/Pending .* is not there yet$/ })
   t.strictSame(types(decide({ pod: { state: 'replaced', uid: 'pod-0' } }, NOW + 61_000)), ['notice', 'delete-request'])
 })
 

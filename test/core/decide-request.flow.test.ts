@@ -197,7 +197,7 @@ await test('the seed, seen from outside', async (t) => {
     ready: `False/Completed ${POD_TEXT} has finished (Succeeded)`,
   } as const
   t.strictSame(views, [
-    [{ check: none, sync: none, ready: `Unknown/Pending ${POD_TEXT} with uid pod-1 is not there yet` }, 0, 0],
+    [{ check: none, sync: none, ready: none }, 0, 0],
     [{ check: missing, sync: 'Unknown/Pending waiting for the checks', ready: missing }, 0, 0],
     [
       {

@@ -13,6 +13,7 @@ import {
   podOf,
   policyOf,
   policySpecOf,
+  NOW,
   requestOf,
   resolvedCheck,
   snapshotOf,
@@ -48,8 +49,12 @@ const mismatch = 'ApprovalTask cicd/deploy was approved by mallory; 1 approval(s
 const byMallory = taskOf('deploy', 'approved', { status: { approversResponse: [{ name: 'mallory', type: 'User', response: 'approved' }] } })
 
 const ROWS: Record<string, Row> = {
-  'row 1: a request that is newer than its Pod waits, and knows nothing else': {
+  'row 1: of a new request nothing is said before its Pod can be there': {
     given: { pod: { state: 'missing' }, ...unconfirmed },
+    does: { effects: [], requeueAfter: 2_000 },
+  },
+  'row 1: a request that is newer than its Pod waits, and knows nothing else': {
+    given: { pod: { state: 'missing' }, request: requestOf({ metadata: { creationTimestamp: new Date(NOW - 10_000).toISOString() } }), ...unconfirmed },
     does: {
       effects: [
         write(

@@ -147,7 +147,12 @@ const ROWS: Record<string, Row> = {
   },
   'row 17: a deleted request that somebody took our finalizer from still takes its grant with it': {
     given: { ...granted, request: requestOf({ metadata: { deletionTimestamp: after(0), finalizers: ['foregroundDeletion'] }, status: grantedStatus }) },
-    does: { effects: [{ type: 'delete-grants', names: [ROLE] }] },
+    does: {
+      effects: [
+        notice('Normal', 'AccessRevoked', 'Revoke', `Access of ${POD_TEXT} to ${CONNECTOR_TEXT} was revoked: the request was deleted`),
+        { type: 'delete-grants', names: [ROLE] },
+      ],
+    },
   },
   'row 17: a deleted request without finalizer and grant is left to whoever holds it': {
     given: { request: requestOf({ metadata: { deletionTimestamp: after(0), finalizers: ['foregroundDeletion'] }, status: grantedStatus }) },

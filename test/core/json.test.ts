@@ -30,6 +30,17 @@ for (const [name, { a, b, is }] of Object.entries(PAIRS)) {
   })
 }
 
+await test('values nested deeper than the stack are compared all the same', async (t) => {
+  const LEVELS = 100_000
+  const nested = (inside: unknown): unknown => {
+    let value = inside
+    for (let level = 0; level < LEVELS; level += 1) value = level % 2 === 0 ? [value] : { a: value }
+    return value
+  }
+  t.equal(sameJson(nested(1), nested(1)), true)
+  t.equal(sameJson(nested(1), nested(2)), false)
+})
+
 /** JSON with sorted keys. */
 const canonical = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`

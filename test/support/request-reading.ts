@@ -42,6 +42,20 @@ export const untilReads = async (reader: Reader, { namespace, name }: { namespac
   )
 }
 
+/** Waits until all requests of a namespace are as they should be. @throws Error with how many are not, and what some of them say */
+export const untilAllRequests = async (reader: Reader, namespace: string, what: string, isSo: (request: AccessRequest) => boolean, boundMs?: number): Promise<void> => {
+  let others: AccessRequest[] = []
+  await eventually(
+    `all requests of ${namespace} are ${what}`,
+    async () => {
+      others = (await reader.list(ACCESS_REQUESTS, { namespace })).items.filter((request) => !isSo(request))
+      return others.length === 0 ? true : undefined
+    },
+    boundMs,
+    () => [`${others.length} are not`, ...others.slice(0, 3).map(({ metadata, status }) => [metadata.name, ...(status?.conditions ?? []).map(({ type, status: is, reason, message }) => `${type} ${is}/${reason}: ${message}`)])],
+  )
+}
+
 /** Pod, Connector and policies were looked at: a request that is only stored reads Unknown/Pending everywhere. */
 const WAITING: Reading = { ContextObjectValid: 'True/Active', AccessPolicyMatched: 'True/Matched', AccessCheckReady: 'Unknown/Pending', AccessPermissionSync: 'Unknown/Pending', Ready: 'Unknown/Pending' }
 const USABLE: Reading = { AccessCheckReady: 'True/Passed', AccessPermissionSync: 'True/Synced', Ready: 'True/Synced' }

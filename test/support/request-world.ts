@@ -14,6 +14,7 @@ import { decideAccessRequest } from '../../src/core/decide-request.ts'
 import type { Effect, Notice } from '../../src/core/effects.ts'
 import { readFlags } from '../../src/core/feature-flags.ts'
 import { selectorMatches } from '../../src/core/label-selector.ts'
+import { plannedPolicies } from '../../src/core/run-checks.ts'
 import { boundUid, podFact } from '../../src/core/pod-context.ts'
 import type { RequestFacts } from '../../src/core/request-pass.ts'
 import { after, configMapOf, connectorOf, NOW, requestOf, TEMPLATES, type RequestOptions } from './request-facts.ts'
@@ -241,19 +242,27 @@ export class World {
     const policies = request.status?.policies ?? []
     const ofRequest = <T extends Role | RoleBinding>(objects: ReadonlyMap<string, T>): T[] =>
       [...objects.values()].filter(({ metadata }) => !deleted.has(metadata.name))
-    return freeze<RequestFacts>({
+    const surroundings: Parameters<typeof plannedPolicies>[0] = {
       request,
-      flags: readFlags(scene.configMaps.get(FLAGS_CONFIG_MAP)),
       pod: podFact(request, structuredClone(pod)),
       connector: isDeleted(connector) ? undefined : structuredClone(connector),
       // A confirmation reads the policies only where they are still to be matched.
       policies: confirmed !== undefined && policies.length > 0 ? [] : [...structuredClone(scene.policies).values()],
       templates: (name) => scene.configMaps.get(name),
+    }
+    return freeze<RequestFacts>({
+      ...surroundings,
+      flags: readFlags(scene.configMaps.get(FLAGS_CONFIG_MAP)),
       checks: (policyName, checkName) => {
-        const policy = policies.find(({ name }) => name === policyName)
-        const check = policy?.checks?.find(({ name }) => name === checkName)
-        if (policy === undefined || check === undefined) return { objects: [], recorded: [] }
-        return checkFact(scene, policy, check)
+        const find = (among: readonly PolicySnapshot[]) => {
+          const policy = among.find(({ name }) => name === policyName)
+          const check = policy?.checks?.find(({ name }) => name === checkName)
+          return policy === undefined || check === undefined ? undefined : { policy, check }
+        }
+        const recorded = find(policies)
+        if (recorded !== undefined) return checkFact(scene, recorded.policy, recorded.check)
+        const planned = find(plannedPolicies(surroundings))
+        return planned === undefined ? { unreadable: `${checkName} was not looked for yet`, failed: false } : checkFact(this.cached, planned.policy, planned.check)
       },
       grants: { roles: ofRequest(this.cached.roles), bindings: ofRequest(this.cached.bindings) },
       grantErrors: new Map(grantErrors),
