@@ -1,3 +1,4 @@
+import { delimiter } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { ControllerOptions } from './controller/options.ts'
 import { defaultControllerOptions } from './controller/options.ts'
@@ -7,7 +8,7 @@ import { CodedError } from './errors.ts'
 
 /** How a role reaches Kubernetes and what it logs. */
 export interface CommonSettings {
-  /** Path of a kubeconfig; left out: the one in KUBECONFIG, else the ServiceAccount of the Pod that it runs in. */
+  /** Path of a kubeconfig, or several as KUBECONFIG joins them; left out: what KUBECONFIG names, else the ServiceAccount of the Pod that it runs in. */
   kubeconfig?: string
   context?: string
   logLevel: LogLevel
@@ -60,8 +61,8 @@ const objectName = (text: string): string => {
 
 const common = (command: Command): Command =>
   command
-    .option('--kubeconfig <file>', 'kubeconfig to use; without it KUBECONFIG, else the ServiceAccount of the Pod this runs in')
-    .option('--context <name>', 'context of the kubeconfig; without it the current one')
+    .option('--kubeconfig <files>', `kubeconfig to use, or several joined by "${delimiter}", read as one; without it KUBECONFIG, else the ServiceAccount of the Pod this runs in`)
+    .option('--context <name>', 'context of the kubeconfig; without it the current one, of several files the first that names one')
     .addOption(new Option('--log-level <level>', 'least important lines that are logged').choices(LOG_LEVELS).default('info'))
     .option('--metrics-host <address>', 'address for /metrics, /healthz and /readyz over plain HTTP', '::')
     .option('--metrics-port <number>', 'port for them; 0 takes a free one', port, 8080)
@@ -113,7 +114,7 @@ export const commandLine = ({ version, env, run }: CommandLine): Command => {
     .description('Grants a Pod the use of a shared Connector after its approval checks, for as long as the Pod lives.')
     .version(version)
     .showHelpAfterError('(add --help for the commands)')
-    .addHelpText('after', '\nEach command is one role, with a ServiceAccount of its own: see manifests/ and docs/operations.md.')
+    .addHelpText('after', '\nEach command is one role, with a ServiceAccount of its own: see docs/install.md and docs/operations.md.')
   const webhook: WebhookOptions = DEFAULT_WEBHOOK_OPTIONS
   common(program.command('webhook'))
     .description('Serves the admission webhooks: keeps AccessRequests and AccessPolicies honest, and asks for access when a Pod is admitted.')
@@ -127,7 +128,7 @@ export const commandLine = ({ version, env, run }: CommandLine): Command => {
     .action((flags: WebhookFlags) => run({ role: 'webhook', common: commonSettings(flags, env), options: webhookOptions(flags) }))
   common(program.command('controller'))
     .description('Turns approvals into a Role and RoleBinding for one Pod, and removes them when the Pod ends.')
-    .option('--workers <number>', 'how many requests are worked on at once', wholeNumber(1, 64), 8)
+    .option('--workers <number>', 'how many requests are worked on at once', wholeNumber(1, 64), 16)
     .option('--lease-name <name>', 'Lease in the system namespace that the replicas share; the shipped Role allows the default alone', objectName, 'access-gate-controller')
     .action((flags: ControllerFlags) => run({ role: 'controller', common: commonSettings(flags, env), options: controllerOptions(flags) }))
   return program

@@ -67,6 +67,11 @@ await test('the help of each command explains every option', async (t) => {
   }
 })
 
+await test('the help says that several kubeconfigs can be named', async (t) => {
+  const { output } = await outcomeOf(['controller', '--help'])
+  t.match(output.replaceAll(/\s+/g, ' '), '--kubeconfig <files> kubeconfig to use, or several joined by ":", read as one')
+})
+
 await test('the webhook gets what was asked for', async (t) => {
   const { settings } = await outcomeOf(['webhook', '--tls-cert-file', 'tls.crt', '--tls-key-file', 'tls.key', '--client-ca-file', 'ca.crt', '--port', '0', '--drain-seconds', '90'])
   t.match(settings, [
@@ -82,6 +87,8 @@ await test('the controller gets what was asked for', async (t) => {
 const kubeconfigs: Record<string, { args: string[]; env: NodeJS.ProcessEnv; common: object }> = {
   'the option goes before the environment': { args: ['--kubeconfig', 'a', '--context', 'c'], env: { KUBECONFIG: 'b' }, common: { logLevel: 'info', kubeconfig: 'a', context: 'c' } },
   'the environment is next': { args: [], env: { KUBECONFIG: 'b' }, common: { logLevel: 'info', kubeconfig: 'b' } },
+  'several are handed on together': { args: [], env: { KUBECONFIG: 'a:b' }, common: { logLevel: 'info', kubeconfig: 'a:b' } },
+  'also as an option': { args: ['--kubeconfig', 'a:b'], env: {}, common: { logLevel: 'info', kubeconfig: 'a:b' } },
   'an empty variable is none': { args: [], env: { KUBECONFIG: '' }, common: { logLevel: 'info' } },
 }
 

@@ -82,7 +82,8 @@ const loadFiles = (kubeconfig: string): KubeConfig => {
     const other = new KubeConfig()
     loadFile(other, file)
     try {
-      config.mergeConfig(other, true)
+      // The first current context that a file names counts.
+      config.mergeConfig(other, (config.getCurrentContext() ?? '') !== '')
     } catch (error) {
       throw invalid(`the kubeconfig ${file} cannot be joined with ${first}: ${messageOf(error)}`)
     }

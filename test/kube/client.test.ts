@@ -116,6 +116,13 @@ await test('several kubeconfigs are one, the first one\'s current context counts
   t.match(server.seen, [{ headers: { authorization: 'Bearer two' } }])
 })
 
+await test('of several kubeconfigs the first that names a current context has its way', async (t) => {
+  const nameless = { ...kubeconfig('http://127.0.0.1:1', {}, 'one'), 'current-context': undefined }
+  const folder = await write(t, { 'one.yaml': nameless, 'two.yaml': kubeconfig('http://127.0.0.1:2', {}, 'two'), 'three.yaml': kubeconfig('http://127.0.0.1:3', {}, 'three') })
+  const files = ['one.yaml', 'two.yaml', 'three.yaml'].map((name) => join(folder, name)).join(':')
+  t.equal(client(t, { kubeconfig: files }).server, 'http://127.0.0.1:2/')
+})
+
 await test('a plugin that fails is told without what it said', async (t) => {
   const folder = await write(t, {
     'exec.yaml': kubeconfig('http://127.0.0.1:1', { exec: { command: process.execPath, args: ['-e', 'console.error("token: secret"); process.exit(1)'] } }),

@@ -20,13 +20,19 @@ const configMap = (name: string): Manifest & ConfigMap => {
 const pod = { metadata: { name: 'build-1', namespace: 'cicd', labels: { 'tekton.dev/pipelineRun': 'run-7' } } }
 const rendered = (template: string): string => renderPathTemplate(parsePathTemplate(template), { object: pod })
 
+await test('what other components share is kept when access-gate is removed', async (t) => {
+  const kept = base.filter(({ metadata }) => metadata.labels?.['connectors.alauda.io/uninstall'] === 'keep')
+  t.strictSame(kept.map(({ kind, metadata }) => `${kind} ${metadata.name}`), ['Namespace connectors-system', `ConfigMap ${FLAGS_CONFIG_MAP}`])
+})
+
 await test('the flags are on, and marked as installed once', async (t) => {
   const flags = configMap(FLAGS_CONFIG_MAP)
   t.strictSame(readFlags(flags), { state: 'on' })
-  t.strictSame(flags.metadata.labels, { 'connectors.alauda.io/install': 'once' })
+  t.strictSame(flags.metadata.labels, { 'connectors.alauda.io/install': 'once', 'connectors.alauda.io/uninstall': 'keep' })
   t.strictSame(
     base.filter(({ metadata }) => metadata.labels?.['connectors.alauda.io/install'] === 'once').map(({ metadata }) => metadata.name),
-    [FLAGS_CONFIG_MAP],
+    // The account of the approval controller is a setting too.
+    ['access-gate-approval-status', FLAGS_CONFIG_MAP],
   )
 })
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { test } from 'tap'
 import { parse } from 'yaml'
 import { SERVICE_ACCOUNT } from '../../src/api/names.ts'
+import { DEFAULT_WEBHOOK_OPTIONS } from '../../webhooks/options.ts'
 import { MANIFESTS, manifestOf, readManifests, type Manifest } from '../support/manifests.ts'
 
 interface Deployment extends Manifest {
@@ -12,7 +13,7 @@ interface Deployment extends Manifest {
     strategy: { rollingUpdate: object }
     template: {
       metadata: { labels: Record<string, string> }
-      spec: { serviceAccountName: string; securityContext: object; containers: { image: string; args: string[]; ports: { name: string; containerPort: number }[] }[] }
+      spec: { serviceAccountName: string; terminationGracePeriodSeconds: number; securityContext: object; containers: { image: string; args: string[]; ports: { name: string; containerPort: number }[] }[] }
     }
   }
 }
@@ -63,6 +64,21 @@ for (const deployment of deployments) {
     t.ok(spec.template.spec.containers[0]?.args.includes('--metrics-port=8080'))
   })
 }
+
+await test('Kubernetes waits for the end of a Pod longer than the program takes for it', async (t) => {
+  const { drainMs, closeMs } = DEFAULT_WEBHOOK_OPTIONS
+  const [webhook, controller] = deployments.map(({ spec }) => spec.template.spec.terminationGracePeriodSeconds)
+  // The drain, the calls in flight, the reads of its own, and something over.
+  t.ok((webhook ?? 0) * 1000 >= drainMs + 2 * closeMs + 5_000)
+  t.equal(controller, 30)
+})
+
+await test('a node that drains takes one Pod of each role at a time', async (t) => {
+  t.match(manifestOf(base, 'PodDisruptionBudget', SERVICE_ACCOUNT.webhook)['spec'], { minAvailable: 1 })
+  t.match(manifestOf(base, 'PodDisruptionBudget', SERVICE_ACCOUNT.controller)['spec'], { maxUnavailable: 1 })
+  for (const { spec } of deployments)
+    t.match(spec.template.spec, { topologySpreadConstraints: [{ topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'ScheduleAnyway', labelSelector: spec.selector }, { topologyKey: 'topology.kubernetes.io/zone' }] })
+})
 
 await test('the Service reaches the webhook on the port that it listens on', async (t) => {
   const [webhook] = deployments

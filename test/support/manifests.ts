@@ -23,7 +23,7 @@ export const parseManifests = (text: string): Manifest[] =>
 
 /** All objects below a folder of manifests, in the order in which its kustomization lists them. */
 export const readManifests = async (folder: string): Promise<Manifest[]> => {
-  const { resources }: { resources: string[] } = parse(await readFile(join(MANIFESTS, folder, 'kustomization.yaml'), 'utf8'))
+  const { resources = [] }: { resources?: string[] } = parse(await readFile(join(MANIFESTS, folder, 'kustomization.yaml'), 'utf8'))
   const parts = await Promise.all(
     resources.map(async (resource) => {
       const path = join(folder, resource)
