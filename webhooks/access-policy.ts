@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { AccessPolicy, AccessPolicySpec } from '../src/api/access-policy.ts'
 import type { AdmissionRequest } from '../src/api/admission-review.ts'
 import type { ConfigMap } from '../src/api/config-map.ts'
-import { GROUP } from '../src/api/names.ts'
+import { GROUP, SYSTEM_NAMESPACE } from '../src/api/names.ts'
 import { readCheckTemplate } from '../src/core/check-template.ts'
 import { isRecord } from '../src/core/json-shape.ts'
 import { sameJson } from '../src/core/json.ts'
@@ -21,8 +21,6 @@ export interface PolicyHookDeps {
   reader: Reader
   logger: Logger
   timers: Timers
-  /** Where template ConfigMaps are. */
-  systemNamespace: string
   /** How long reading them may take, milliseconds; after it the policy is admitted without the warnings that need them. */
   readMs: number
 }
@@ -50,8 +48,8 @@ const UNREAD: ConfigMap = { metadata: { name: '' } }
 
 type Templates = ReadonlyMap<string, ConfigMap | undefined>
 
-const readTemplates = async ({ reader, systemNamespace }: PolicyHookDeps, names: readonly string[]): Promise<Templates> =>
-  new Map(await Promise.all(names.map(async (name) => [name, await reader.get(CONFIG_MAPS, systemNamespace, name)] as const)))
+const readTemplates = async ({ reader }: PolicyHookDeps, names: readonly string[]): Promise<Templates> =>
+  new Map(await Promise.all(names.map(async (name) => [name, await reader.get(CONFIG_MAPS, SYSTEM_NAMESPACE, name)] as const)))
 
 const checkWarning = (configMap: ConfigMap): string[] => {
   try {
@@ -64,10 +62,10 @@ const checkWarning = (configMap: ConfigMap): string[] => {
 }
 
 /** Besides those of core, which speaks of the role template. */
-const templateWarnings = ({ role, checks }: Referenced, templates: Templates, systemNamespace: string): string[] =>
+const templateWarnings = ({ role, checks }: Referenced, templates: Templates): string[] =>
   [...templates].flatMap(([name, configMap]) => {
     if (configMap === undefined && name === role) return []
-    if (configMap === undefined) return [`ConfigMap ${systemNamespace}/${name} does not exist: the policy grants nothing until it does`]
+    if (configMap === undefined) return [`ConfigMap ${SYSTEM_NAMESPACE}/${name} does not exist: the policy grants nothing until it does`]
     return checks.includes(name) ? checkWarning(configMap) : []
   })
 
@@ -76,7 +74,7 @@ const isPolicy = (object: unknown): object is AccessPolicy => isRecord(object)
 
 /** Refuses what cannot work, warns of what has no effect or reaches far. Warnings need reads; a failed read is never a refusal. */
 export const validateAccessPolicy = (deps: PolicyHookDeps): Hook => {
-  const { logger, timers, systemNamespace, readMs } = deps
+  const { logger, timers, readMs } = deps
 
   const unread = (error: unknown): void => {
     logger.warn({ hook: HOOK, err: error }, 'the templates of a policy could not be read; it is admitted without the warnings that need them')
@@ -88,7 +86,7 @@ export const validateAccessPolicy = (deps: PolicyHookDeps): Hook => {
       const outcome = await withDeadline(timers, readMs, () => readTemplates(deps, refs.all), unread)
       if (outcome.state === 'done') {
         const role = refs.role === undefined ? undefined : outcome.value.get(refs.role)
-        return [...policyWarnings(spec, role), ...templateWarnings(refs, outcome.value, systemNamespace)]
+        return [...policyWarnings(spec, role), ...templateWarnings(refs, outcome.value)]
       }
       unread(new Error(`no answer within ${readMs} ms`))
     } catch (error) {

@@ -1,11 +1,10 @@
 import jsonPatch from 'fast-json-patch'
 import type { AccessRequest } from '../src/api/access-request.ts'
-import type { AdmissionRequest } from '../src/api/admission-review.ts'
-import { GROUP, SERVICE_ACCOUNT, serviceAccountUser } from '../src/api/names.ts'
+import { GROUP, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../src/api/names.ts'
 import { isRecord } from '../src/core/json-shape.ts'
 import type { Problem } from '../src/core/problem.ts'
 import { defaultRequest, requestProblems, requestUpdateProblems } from '../src/core/request-rules.ts'
-import { ALLOWED, invalid, patched, type Answer } from './answer.ts'
+import { ALLOWED, invalid, patched } from './answer.ts'
 import { REQUEST_RESOURCE, type Hook } from './hook.ts'
 
 /** There on CREATE and UPDATE alone, an object as the wire made sure; core's rules take everything inside for what it is, or refuse it by name. */
@@ -18,17 +17,21 @@ const inNamespace = (object: AccessRequest, namespace: string | undefined): Acce
   return { ...object, metadata: { ...object.metadata, namespace } }
 }
 
+/** Who makes requests for others. */
+const OURS: ReadonlySet<string> = new Set([SERVICE_ACCOUNT.webhook, SERVICE_ACCOUNT.csi].map((name) => serviceAccountUser(SYSTEM_NAMESPACE, name)))
+
 /** Defaults on CREATE and UPDATE. What has the wrong shape is left as it is: the schema and the validating hook come next and name the field. */
-export const mutateAccessRequest = (systemNamespace: string): Hook => {
-  const ours: ReadonlySet<string> = new Set([SERVICE_ACCOUNT.webhook, SERVICE_ACCOUNT.csi].map((name) => serviceAccountUser(systemNamespace, name)))
-  const answer = ({ object, oldObject, userInfo, namespace }: AdmissionRequest): Answer => {
+export const mutateAccessRequest: Hook = {
+  path: '/mutate/access-request',
+  name: 'mutate-access-request',
+  resource: REQUEST_RESOURCE,
+  answer: ({ object, oldObject, userInfo, namespace }) => {
     if (!isRequest(object)) return ALLOWED
     const sent = inNamespace(object, namespace)
-    const caller = { user: userInfo.username, isOurs: ours.has(userInfo.username) }
+    const caller = { user: userInfo.username, isOurs: OURS.has(userInfo.username) }
     const defaulted = isRequest(oldObject) ? defaultRequest(sent, caller, oldObject) : defaultRequest(sent, caller)
     return patched(jsonPatch.compare(sent, defaulted))
-  }
-  return { path: '/mutate/access-request', name: 'mutate-access-request', resource: REQUEST_RESOURCE, answer }
+  },
 }
 
 /** An update that leaves the spec alone is never in anyone's way; one that does not is judged whole. */

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
-import { messageOf } from '../src/errors.ts'
+import { SYSTEM_NAMESPACE } from '../src/api/names.ts'
+import { CodedError, messageOf } from '../src/errors.ts'
 import type { Clock, Reader, Writer } from '../src/kube/ports.ts'
 import type { Timers } from '../src/kube/timers.ts'
 import type { HookMetrics } from './metrics.ts'
@@ -62,25 +63,33 @@ export const certificateSource = (options: WebhookOptions, deps: CertificateSour
     if (tls.loaded) ready.resolve()
   }
 
-  const startFiles = async (paths: readonly string[], use: (contents: string[]) => void): Promise<void> => {
-    const refresh = checked(watchFiles(paths, use).refresh)
+  /** @param files path by the option that names it, for messages */
+  const startFiles = async (files: Readonly<Record<string, string>>, use: (contents: string[]) => void): Promise<void> => {
+    const watched = watchFiles(Object.values(files), use)
+    const refresh = checked(async () => {
+      try {
+        await watched.refresh()
+      } catch (error) {
+        throw new CodedError('CONFIG_INVALID', `${Object.keys(files).join(', ')}: ${messageOf(error)}`, { cause: error })
+      }
+    })
     await refresh()
     tickers.push(startTicker(timers, { first: options.filesMs, every: () => options.filesMs }, refresh, trouble))
   }
 
   const startSelfSigned = (serviceName: string, secretName: string, configurationName: string): void => {
-    const { systemNamespace: namespace, secretMs, bundleMs } = options
-    const service = `${serviceName}.${namespace}.svc`
+    const { secretMs, bundleMs } = options
+    const service = `${serviceName}.${SYSTEM_NAMESPACE}.svc`
     const dnsNames = [service, `${service}.cluster.local`]
-    const selfSigned = createSelfSigned({ ...deps, use: serve }, { namespace, secretName, configurationName, dnsNames, secretMs })
+    const selfSigned = createSelfSigned({ ...deps, use: serve }, { namespace: SYSTEM_NAMESPACE, secretName, configurationName, dnsNames, secretMs })
     const every = (): number => (tls.loaded ? bundleMs : Math.min(FIRST_MS, bundleMs))
     tickers.push(startTicker(timers, { first: 0, every }, checked(selfSigned.refresh), trouble))
   }
 
   return {
     start: async () => {
-      if (clientCaFile !== undefined) await startFiles([clientCaFile], ([pem = '']) => tls.setClientCa(pem))
-      if (certificate.kind === 'files') await startFiles([certificate.certFile, certificate.keyFile], ([cert = '', key = '']) => serve({ cert, key }))
+      if (clientCaFile !== undefined) await startFiles({ '--client-ca-file': clientCaFile }, ([pem = '']) => tls.setClientCa(pem))
+      if (certificate.kind === 'files') await startFiles({ '--tls-cert-file': certificate.certFile, '--tls-key-file': certificate.keyFile }, ([cert = '', key = '']) => serve({ cert, key }))
       else startSelfSigned(certificate.serviceName, certificate.secretName, certificate.configurationName)
     },
     ready: ready.promise,

@@ -9,7 +9,7 @@ export interface HookMetrics {
   /** An access request of a Pod that is being created. */
   requestMade(result: 'created' | 'reused'): void
   /** A hook that could not do its work and answered all the same. */
-  failed(hook: string, reason: 'error' | 'late'): void
+  failed(hook: string, reason: 'error' | 'late' | 'crowded'): void
   /** A certificate was loaded, or what was found cannot be used. */
   certificate(result: 'loaded' | 'refused'): void
 }
@@ -40,7 +40,7 @@ export const createHookMetrics = (register: Registry): HookMetrics => {
   })
   const failures = new Counter({
     name: 'access_gate_hook_failures_total',
-    help: 'Work of a hook that failed or took too long; the object was admitted all the same.',
+    help: 'Work of a hook that failed, took too long or found no turn; the object was admitted all the same.',
     labelNames: ['hook', 'reason'],
     registers,
   })

@@ -1,5 +1,3 @@
-import { SYSTEM_NAMESPACE } from '../src/api/names.ts'
-
 /** Where the serving certificate comes from. */
 export type CertificateOptions =
   | {
@@ -27,8 +25,6 @@ export interface WebhookOptions {
   metricsHost: string
   /** Its port; 0 takes a free one. Default 8080. */
   metricsPort: number
-  /** Where flags, templates, our service accounts and the shared Secret are. Default `connectors-system`. */
-  systemNamespace: string
   /** Default: self-signed with the names of the shipped manifests. */
   certificate: CertificateOptions
   /** PEM file with the CAs of client certificates; when given, a client without one is refused in the handshake. Read again when it changes. */
@@ -41,6 +37,10 @@ export interface WebhookOptions {
   bundleMs: number
   /** How long the Pod hook may take, milliseconds; its timeoutSeconds is 3. Default 2,500. */
   podDeadlineMs: number
+  /** How many Pods are looked at at once; each takes some calls to the API server. Default 32. */
+  podsAtOnce: number
+  /** How many more may wait for that, within the same deadline; Pods beyond are admitted at once, with a warning. Default 512. */
+  podsWaiting: number
   /** How long an AccessPolicy waits for its templates to be read, milliseconds. Default 1,000. */
   policyReadMs: number
   /** How long the server goes on serving after it was told to stop, milliseconds. Default 10,000. */
@@ -54,12 +54,13 @@ export const DEFAULT_WEBHOOK_OPTIONS: WebhookOptions = {
   port: 8443,
   metricsHost: '::',
   metricsPort: 8080,
-  systemNamespace: SYSTEM_NAMESPACE,
   certificate: { kind: 'self-signed', serviceName: 'access-gate-webhook', secretName: 'access-gate-webhook-tls', configurationName: 'access-gate' },
   filesMs: 5_000,
   secretMs: 60_000,
   bundleMs: 8_000,
   podDeadlineMs: 2_500,
+  podsAtOnce: 32,
+  podsWaiting: 512,
   policyReadMs: 1_000,
   drainMs: 10_000,
   closeMs: 5_000,

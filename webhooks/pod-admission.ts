@@ -12,16 +12,18 @@ import { withDeadline, type Deadline } from './deadline.ts'
 import type { HookMetrics } from './metrics.ts'
 import { connectorFact, readFlagsNow, type PodFactDeps } from './pod-facts.ts'
 import type { RequestCap } from './request-cap.ts'
+import type { Turns } from './turns.ts'
 
 export interface PodAdmissionDeps {
   reader: Reader
   writer: Writer
   permission: Permission
   cap: RequestCap
+  /** How many Pods are looked at at once. */
+  turns: Turns
   logger: Logger
   timers: Timers
   metrics: HookMetrics
-  systemNamespace: string
   /** Milliseconds for everything; less than the timeoutSeconds of the hook. */
   deadlineMs: number
 }
@@ -63,7 +65,8 @@ const connectorFacts = async (deps: PodFactDeps, { pod, volumes, serviceAccount 
 }
 
 export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
-  const { reader, writer, cap, logger, timers, metrics, deadlineMs } = deps
+  const { reader, writer, cap, turns, logger, timers, metrics, deadlineMs } = deps
+  let crowdTold = false
 
   const failed = (reason: 'error' | 'late', pod: PodKey, what: string, error: unknown): void => {
     metrics.failed(HOOK, reason)
@@ -124,15 +127,29 @@ export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
     return [...warnings, ...refused.filter((warning) => warning !== undefined)]
   }
 
+  /** Told once for each crowd: as many lines as Pods would be one more burden. */
+  const crowded = ({ pod, volumes }: NewPod): string[] => {
+    const what = 'too many Pods that mount Connectors are being created at once'
+    metrics.failed(HOOK, 'crowded')
+    if (!crowdTold) logger.warn({ hook: HOOK, pod }, `${what}; ${AT_THE_MOUNT}, for others as well`)
+    crowdTold = true
+    return [...volumes.problems, `${what}; ${AT_THE_MOUNT}`]
+  }
+
+  /** Whose turn comes too late was answered already. */
+  const begin = async (asked: NewPod, deadline: Deadline): Promise<string[]> => (deadline.passed ? [] : work(asked, deadline))
+
   const admit = async (asked: NewPod): Promise<string[]> => {
     const { pod, volumes } = asked
+    if (!turns.hasRoom) return crowded(asked)
+    if (turns.isCalm) crowdTold = false
     const giveUp = (reason: 'error' | 'late', what: string, error?: unknown): string[] => {
       failed(reason, pod, what, error)
       return [...volumes.problems, `${what}; ${AT_THE_MOUNT}`]
     }
     try {
       const abandoned = (error: unknown): void => failed('late', pod, 'work on a Pod that was admitted meanwhile failed', error)
-      const outcome = await withDeadline(timers, deadlineMs, (deadline) => work(asked, deadline), abandoned)
+      const outcome = await withDeadline(timers, deadlineMs, (deadline) => turns.run(() => begin(asked, deadline)), abandoned)
       if (outcome.state === 'done') return outcome.value
       return giveUp('late', `the access requests of this Pod could not be made within ${deadlineMs} ms`)
     } catch (error) {

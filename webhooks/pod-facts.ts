@@ -1,6 +1,6 @@
 /** Gathers what core needs to know about a Pod at its admission: one parallel round of reads, a second one in a rare case. */
 import type { AccessRequest } from '../src/api/access-request.ts'
-import { FLAGS_CONFIG_MAP } from '../src/api/names.ts'
+import { FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../src/api/names.ts'
 import { readFlags, type Flags } from '../src/core/feature-flags.ts'
 import { mayStillHoldGrant, permissionQuestions, podIdentity, type ConnectorFact } from '../src/core/gate.ts'
 import type { ConnectorKey, PodKey } from '../src/core/request-identity.ts'
@@ -10,18 +10,16 @@ import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS } from '../src/kube/resources.
 export interface PodFactDeps {
   reader: Reader
   permission: Permission
-  /** Where the flags are. */
-  systemNamespace: string
   /** Told of each read that failed. */
   unread: (what: string, error: unknown) => void
 }
 
 /** Flags that cannot be read are unknown, which grants nothing and asks for nothing. */
-export const readFlagsNow = async ({ reader, systemNamespace, unread }: PodFactDeps): Promise<Flags> => {
+export const readFlagsNow = async ({ reader, unread }: PodFactDeps): Promise<Flags> => {
   try {
-    return readFlags(await reader.get(CONFIG_MAPS, systemNamespace, FLAGS_CONFIG_MAP))
+    return readFlags(await reader.get(CONFIG_MAPS, SYSTEM_NAMESPACE, FLAGS_CONFIG_MAP))
   } catch (error) {
-    unread(`ConfigMap ${systemNamespace}/${FLAGS_CONFIG_MAP}`, error)
+    unread(`ConfigMap ${SYSTEM_NAMESPACE}/${FLAGS_CONFIG_MAP}`, error)
     return readFlags(undefined)
   }
 }

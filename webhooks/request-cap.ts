@@ -24,7 +24,10 @@ interface NamespaceRecord {
   listed?: { at: number; total: number; count: Promise<number> }
 }
 
-/** How many requests of a workload namespace wait for a Pod that nobody has seen yet. */
+/**
+ * How many requests of a workload namespace wait for a Pod that nobody has seen yet. Each replica knows at once what it made itself
+ * and by a list what others made, so together they can pass the cap by what the others make within a second.
+ */
 export interface RequestCap {
   /**
    * Reads only when this replica has made many of late.

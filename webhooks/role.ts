@@ -18,6 +18,7 @@ import { createPodAdmission } from './pod-admission.ts'
 import { createRequestCap } from './request-cap.ts'
 import { buildWebhookServer } from './server.ts'
 import { createServingTls } from './tls.ts'
+import { createTurns } from './turns.ts'
 
 export interface WebhookPorts {
   reader: Reader
@@ -61,15 +62,16 @@ type HookDeps = WebhookPorts & { logger: Logger; clock: Clock; timers: Timers; m
 
 /** All hooks of the shipped webhook configurations. */
 export const createHooks = (options: WebhookOptions, deps: HookDeps): Hook[] => {
-  const { systemNamespace, podDeadlineMs, policyReadMs } = options
+  const { podDeadlineMs, podsAtOnce, podsWaiting, policyReadMs } = options
   const cap = createRequestCap(deps.reader, deps.clock)
+  const turns = createTurns({ atOnce: podsAtOnce, waiting: podsWaiting })
   return [
-    mutateAccessRequest(systemNamespace),
+    mutateAccessRequest,
     validateAccessRequest,
-    validateAccessRequestStatus(systemNamespace),
-    validateAccessPolicy({ ...deps, systemNamespace, readMs: policyReadMs }),
+    validateAccessRequestStatus,
+    validateAccessPolicy({ ...deps, readMs: policyReadMs }),
     mutatePod,
-    validatePod(createPodAdmission({ ...deps, cap, systemNamespace, deadlineMs: podDeadlineMs })),
+    validatePod(createPodAdmission({ ...deps, cap, turns, deadlineMs: podDeadlineMs })),
   ]
 }
 
@@ -112,8 +114,9 @@ export const runWebhook = async (options: WebhookOptions, ports: WebhookPorts, e
   failed.promise.catch((error: unknown) => logger.error({ err: error }, 'a server of the webhook broke'))
   try {
     await source.start()
-    const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
+    // In this order: whoever asks readyz must not hear yes before calls can be answered.
     const port = await listen(app, 'webhook server', options.host, options.port)
+    const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
     app.server.on('error', failed.reject)
     metricsApp.server.on('error', failed.reject)
     const onAbort = (): void => {

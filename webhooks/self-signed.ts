@@ -134,9 +134,15 @@ export const createSelfSigned = (deps: SelfSignedDeps, options: SelfSignedOption
     bundleInPlace = current.caBundle
   }
 
+  /** A clock that was set back must not keep the Secret unread until it has caught up. */
+  const isSecretDue = (): boolean => {
+    const age = secretReadAt === undefined ? secretMs : clock.now() - secretReadAt
+    return age >= secretMs || age < 0
+  }
+
   return {
     refresh: async () => {
-      if (secretReadAt === undefined || clock.now() - secretReadAt >= secretMs) await refreshSecret()
+      if (isSecretDue()) await refreshSecret()
       await refreshBundle()
     },
   }

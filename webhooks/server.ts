@@ -8,6 +8,7 @@ import type { Answer } from './answer.ts'
 import type { Drain } from './drain.ts'
 import type { Hook } from './hook.ts'
 import type { HookMetrics } from './metrics.ts'
+import { createOneAtATime } from './one-at-a-time.ts'
 import { decodeReview, encodeReview } from './review.ts'
 
 export type WebhookServer = FastifyInstance<Server>
@@ -102,6 +103,14 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
     metrics.answered(hook, 'crashed')
     refuse(reply, { code: 500, reason: 'InternalError', message: `the webhook failed to answer; its log has the cause under correlation id ${correlationId}` })
   }
+
+  const oneAtATime = createOneAtATime()
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!oneAtATime.isTooEarly(request.raw, reply.raw)) return done()
+    reply.hijack()
+    metrics.answered(hookAt.get(request.routeOptions.url ?? '')?.name ?? 'none', 'malformed')
+    request.raw.socket.destroy()
+  })
 
   // One JSON.parse. Keys like __proto__ become plain own properties by it, and nothing here merges objects key by key,
   // so there is nothing to poison; refusing them would refuse objects that Kubernetes takes.

@@ -139,10 +139,10 @@ await test('a certificate that cannot be used at the start, or a port that is ta
   await writeFile(join(folder, 'other.key'), (await createMaterial([SERVER_NAME], Date.now())).leaf.key)
   await writeFile(join(folder, 'no.crt'), 'nothing')
   const cases: [Partial<WebhookOptions>, RegExp][] = [
-    [{ certificate: { kind: 'files', certFile: join(folder, 'none.crt'), keyFile: files.keyFile } }, /none\.crt cannot be read: ENOENT/],
-    [{ certificate: { kind: 'files', certFile: join(folder, 'no.crt'), keyFile: files.keyFile } }, /^the certificate or its key cannot be read: /],
-    [{ certificate: { kind: 'files', certFile: files.certFile, keyFile: join(folder, 'other.key') } }, /^the key does not belong to the certificate$/],
-    [{ certificate: { kind: 'files', ...files }, clientCaFile: join(folder, 'no.crt') }, /^the client CA cannot be read: /],
+    [{ certificate: { kind: 'files', certFile: join(folder, 'none.crt'), keyFile: files.keyFile } }, /^--tls-cert-file, --tls-key-file: .*none\.crt cannot be read: ENOENT/],
+    [{ certificate: { kind: 'files', certFile: join(folder, 'no.crt'), keyFile: files.keyFile } }, /^--tls-cert-file, --tls-key-file: the certificate or its key cannot be read: /],
+    [{ certificate: { kind: 'files', certFile: files.certFile, keyFile: join(folder, 'other.key') } }, /^--tls-cert-file, --tls-key-file: the key does not belong to the certificate$/],
+    [{ certificate: { kind: 'files', ...files }, clientCaFile: join(folder, 'no.crt') }, /^--client-ca-file: the client CA cannot be read: /],
     [{ certificate: { kind: 'files', ...files }, port }, /^the webhook server cannot listen on 127\.0\.0\.1, port \d+: .*EADDRINUSE/],
     [{ certificate: { kind: 'files', ...files }, metricsPort: port }, /^the metrics server cannot listen on 127\.0\.0\.1, port \d+: .*EADDRINUSE/],
   ]
@@ -203,7 +203,8 @@ await test('a rolling restart under load loses no admission', async (t) => {
   const certificate = { kind: 'files' as const, ...(await writeMaterial(await temporaryFolder(t), material)) }
   const held = withHeld(DRAIN_MS)
   const first = await start(t, { certificate, drainMs: DRAIN_MS }, held.timers)
-  const forwarder = await startForwarder(first.running.port)
+  let backend = first.running.port
+  const forwarder = await startForwarder(() => backend)
   t.teardown(() => forwarder.close())
   const agent = new https.Agent({ keepAlive: true, maxSockets: 16 })
   t.teardown(async () => agent.destroy())
@@ -228,7 +229,7 @@ await test('a rolling restart under load loses no admission', async (t) => {
   const stopping = first.running.stop()
   t.strictSame(await plain(first.running.metricsPort, '/readyz'), { status: 503, text: 'this replica is shutting down\n' })
   await goesOn('replies that ask for the connection to be closed', () => results.closing > 50)
-  forwarder.to(second.running.port)
+  backend = second.running.port
   const switched = results.answered
   await goesOn('the second one to answer', () => results.answered > switched + 500)
   held.release()

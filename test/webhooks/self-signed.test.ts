@@ -162,6 +162,19 @@ await test('the certificate is renewed by the same CA when a third of its life i
   t.equal(two.used.at(-1)?.cert, after['tls.crt'])
 })
 
+await test('a clock that is set back does not keep the Secret unread', async (t) => {
+  const it = cluster()
+  const [one, two] = [it.replica(), it.replica()]
+  await one.selfSigned.refresh()
+  await two.selfSigned.refresh()
+  it.time.now = NOW + 61 * DAY
+  await one.selfSigned.refresh()
+  it.time.now = NOW - 1_000
+  await two.selfSigned.refresh()
+  t.equal(two.used.at(-1)?.cert, one.used.at(-1)?.cert)
+  t.equal(two.used.length, 2)
+})
+
 await test('a CA that grows old gets a successor: both are trusted, and at no moment is a certificate in use that the API server does not know', async (t) => {
   const it = cluster()
   const replicas = [it.replica(), it.replica()]

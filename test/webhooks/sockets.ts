@@ -11,6 +11,9 @@ export interface Call {
   agent?: https.Agent
   cert?: string
   key?: string
+  /** Left out: SERVER_NAME. */
+  servername?: string
+  headers?: Record<string, string>
 }
 
 export interface Reply {
@@ -27,7 +30,7 @@ export interface Reply {
 export const SERVER_NAME = 'webhook.test.svc'
 
 /** POST with a body, else GET. @throws whatever the connection throws */
-export const call = ({ port, path, ca, body, agent, cert, key }: Call): Promise<Reply> =>
+export const call = ({ port, path, ca, body, agent, cert, key, servername = SERVER_NAME, headers = {} }: Call): Promise<Reply> =>
   new Promise((resolve, reject) => {
     const sent = https.request(
       {
@@ -35,11 +38,11 @@ export const call = ({ port, path, ca, body, agent, cert, key }: Call): Promise<
         port,
         path,
         ca,
-        servername: SERVER_NAME,
+        servername,
         agent: agent ?? false,
         method: body === undefined ? 'GET' : 'POST',
         ...(cert === undefined ? {} : { cert, key }),
-        ...(body === undefined ? {} : { headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) } }),
+        headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }) },
       },
       (reply) => {
         const { serialNumber } = (reply.socket as TLSSocket).getPeerCertificate()
@@ -74,17 +77,21 @@ export const protocolAt = (port: number, ca: string): Promise<string | false | n
     socket.on('error', reject)
   })
 
-/** As a Service does: every new connection goes to the one backend, an open one stays where it is. */
+/** As a Service does: every new connection goes to a backend of this moment, an open one stays where it is. */
 export interface Forwarder {
   port: number
-  to(port: number): void
   close(): Promise<void>
 }
 
-export const startForwarder = async (backend: number): Promise<Forwarder> => {
-  let target = backend
+/** @param choose the port for a new connection; undefined refuses it */
+export const startForwarder = async (choose: () => number | undefined): Promise<Forwarder> => {
   const sockets = new Set<net.Socket>()
   const server = net.createServer((near) => {
+    const target = choose()
+    if (target === undefined) {
+      near.resetAndDestroy()
+      return
+    }
     const far = net.connect(target, '127.0.0.1')
     for (const [from, into] of [
       [near, far],
@@ -104,9 +111,6 @@ export const startForwarder = async (backend: number): Promise<Forwarder> => {
   if (address === null || typeof address === 'string') throw new Error('the forwarder has no port')
   return {
     port: address.port,
-    to: (port) => {
-      target = port
-    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
