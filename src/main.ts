@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The only place that reads arguments and environment, builds a client, and owns signals and the exit code. */
+import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import packageJson from '../package.json' with { type: 'json' }
 import { runWebhook } from '../webhooks/role.ts'
@@ -15,6 +16,8 @@ const STOP_WITHIN_MS = 60_000
 
 const runRole = async ({ role, common, options }: Settings): Promise<void> => {
   const { logLevel, ...where } = common
+  // It keeps much and computes little: reading ten thousand requests leaves twice as much memory behind without this.
+  if (role === 'controller') setFlagsFromString('--optimize-for-size')
   const logger = createLogger({ level: logLevel }).child({ role })
   const kube = createClient({ ...where, userAgent: `access-gate/${packageJson.version} ${role}` })
   logger.info({ version: packageJson.version, server: kube.server }, 'starting')

@@ -60,7 +60,7 @@ export const createControllerMetrics = (observed: Observed): ControllerMetrics =
   register.registerMetric(
     new Gauge({
       name: 'access_gate_watch_silence_seconds',
-      help: 'Seconds since anything came by the watch, by resource; bookmarks come about every minute',
+      help: 'Seconds since anything came by the watch, by resource; a sound watch ends and begins anew every 10 to 14 s',
       labelNames: ['resource'],
       registers: [],
       collect() {

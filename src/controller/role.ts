@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { AccessRequest } from '../api/access-request.ts'
-import { LABEL } from '../api/names.ts'
+import { LABEL, SYSTEM_NAMESPACE } from '../api/names.ts'
 import { eventSink } from '../kube/events.ts'
 import { leaderOnly } from '../kube/leader-only.ts'
 import { createLease } from '../kube/lease.ts'
@@ -44,15 +44,15 @@ export interface RunningController {
 const PRUNE_MS = 30_000
 /** How long the first read of the kinds of check objects may hold up asking for the lease, in milliseconds. */
 const FIRST_READ_MS = 10_000
-/** A watch that was silent for longer than this (milliseconds) makes the replica unready: bookmarks come about every minute. */
-const STALE_MS = 150_000
+/** A watch that was silent for longer than this (milliseconds) makes the replica unready: four of them should have ended since. */
+const STALE_MS = 60_000
 
 interface Source {
   name: string
   reflector: Reflector
 }
 
-const createSources = (kube: ControllerPorts, caches: Caches, systemNamespace: string, env: { clock: Clock; timers: Timers; logger: Logger }): Source[] => {
+const createSources = (kube: ControllerPorts, caches: Caches, env: { clock: Clock; timers: Timers; logger: Logger }): Source[] => {
   const base = { kube, clock: env.clock, timers: env.timers, random: Math.random, log: env.logger }
   const granted = { labelSelector: LABEL.accessRequest }
   return [
@@ -60,7 +60,7 @@ const createSources = (kube: ControllerPorts, caches: Caches, systemNamespace: s
     { name: 'accesspolicies', reflector: createReflector({ ...base, resource: ACCESS_POLICIES, store: caches.policies }) },
     { name: 'connectors', reflector: createReflector({ ...base, resource: CONNECTORS, store: caches.connectors, trim: trimConnector }) },
     { name: 'pods', reflector: createReflector({ ...base, resource: PODS, store: caches.pods, trim: trimPod, labelSelector: `${LABEL.gated}=true` }) },
-    { name: 'configmaps', reflector: createReflector({ ...base, resource: CONFIG_MAPS, store: caches.configMaps, namespace: systemNamespace }) },
+    { name: 'configmaps', reflector: createReflector({ ...base, resource: CONFIG_MAPS, store: caches.configMaps, namespace: SYSTEM_NAMESPACE }) },
     { name: 'roles', reflector: createReflector({ ...base, resource: ROLES, store: caches.roles, ...granted }) },
     { name: 'rolebindings', reflector: createReflector({ ...base, resource: ROLE_BINDINGS, store: caches.bindings, ...granted }) },
   ]
@@ -94,7 +94,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
   const caches = createCaches(logger)
   const lease = createLease({
     kube,
-    namespace: options.systemNamespace,
+    namespace: SYSTEM_NAMESPACE,
     name: options.leaseName,
     identity: options.identity,
     clock,
@@ -111,7 +111,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
     onObject: (apiVersion, kind, object, old) => wired.onCheckObject(apiVersion, kind, object, old),
     onKind: (apiVersion, kind) => wired.onCheckKind(apiVersion, kind),
   })
-  const sources = createSources(kube, caches, options.systemNamespace, { clock, timers, logger })
+  const sources = createSources(kube, caches, { clock, timers, logger })
   const silence = (): Map<string, number> =>
     new Map(sources.map(({ name, reflector }) => [name, reflector.lastContact === undefined ? -1 : (clock.now() - reflector.lastContact) / 1000]))
   const metrics = createControllerMetrics({ caches, checks, queued: () => loops.queued(), leading: () => lease.held(), silence })
@@ -122,7 +122,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
     reconcile: {
       reader: kube,
       writer,
-      events: eventSink({ writer, clock, log: logger, reportingInstance: options.identity }),
+      events: eventSink({ writer, clock, timers, random: Math.random, log: logger, signal: stopping.signal, reportingInstance: options.identity }),
       caches,
       checks,
       own,

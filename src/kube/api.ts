@@ -3,11 +3,12 @@ import type { KubeObject } from '../api/meta.ts'
 import { isCoded } from '../errors.ts'
 import { errorOfAnswer, isTooLong, KubeError, saysAbsent } from './kube-error.ts'
 import { collectionPath, objectPath } from './paths.ts'
-import type { List, ListOptions, Precondition, Reader, Resource, Watcher, WatchEvent, WatchOptions, Writer } from './ports.ts'
+import type { List, ListOptions, Precondition, Reader, Resource, Watcher, WatchEvent, WatchOptions, WriteOptions, Writer } from './ports.ts'
 import { describe, type Answer, type Call, type Requester, type Transport } from './transport.ts'
 import { watchEvents } from './watch-stream.ts'
 
-const PAGE = 500
+/** Small, because at the start several kinds are read at once, and of each page there is the text and the objects for a while. */
+const PAGE = 200
 /** A page that is longer than this (bytes) is asked for again with fewer objects; a single object is far smaller. */
 const MAX_PAGE_BYTES = 32 * 2 ** 20
 /** How often a list begins again because what it was read from was compacted in the middle. */
@@ -37,7 +38,11 @@ const decoding = <R>(call: Call, body: Buffer, decode: (text: string) => R): R =
 
 const failed = (call: Call, { status, retryAfter, body }: Answer): KubeError => errorOfAnswer(describe(call), status, jsonOrNothing(body), retryAfter)
 
-const bodyOf = (object: object): { body: string } => ({ body: JSON.stringify(object) })
+/** The parts of a call that every write has. */
+const written = (object: object, { timeoutMs }: WriteOptions = {}): Pick<Call, 'body' | 'timeoutMs'> => ({
+  body: JSON.stringify(object),
+  ...(timeoutMs === undefined ? {} : { timeoutMs }),
+})
 
 interface Page<T> {
   items?: T[] | null
@@ -119,22 +124,22 @@ export const kubeApi = (transport: Transport): KubeApi => {
       }
     },
 
-    create: async <T extends KubeObject>(resource: Resource<T>, object: T) =>
-      read(resource, { method: 'POST', path: collectionPath(resource, ownNamespace(resource, object)), ...bodyOf(object) }),
+    create: async <T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions) =>
+      read(resource, { method: 'POST', path: collectionPath(resource, ownNamespace(resource, object)), ...written(object, options) }),
 
-    replace: async <T extends KubeObject>(resource: Resource<T>, object: T) =>
-      read(resource, { method: 'PUT', path: objectPath(resource, object.metadata.namespace, object.metadata.name), ...bodyOf(object) }),
+    replace: async <T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions) =>
+      read(resource, { method: 'PUT', path: objectPath(resource, object.metadata.namespace, object.metadata.name), ...written(object, options) }),
 
-    replaceStatus: async <T extends KubeObject>(resource: Resource<T>, object: T) =>
-      read(resource, { method: 'PUT', path: objectPath(resource, object.metadata.namespace, object.metadata.name, 'status'), ...bodyOf(object) }),
+    replaceStatus: async <T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions) =>
+      read(resource, { method: 'PUT', path: objectPath(resource, object.metadata.namespace, object.metadata.name, 'status'), ...written(object, options) }),
 
-    mergePatch: async <T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, patch: object) =>
-      read(resource, { method: 'PATCH', path: objectPath(resource, namespace, name), contentType: 'application/merge-patch+json', ...bodyOf(patch) }),
+    mergePatch: async <T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, patch: object, options?: WriteOptions) =>
+      read(resource, { method: 'PATCH', path: objectPath(resource, namespace, name), contentType: 'application/merge-patch+json', ...written(patch, options) }),
 
-    remove: async (resource: Resource, namespace: string | undefined, name: string, precondition?: Precondition) => {
-      const options = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', preconditions: precondition }
+    remove: async (resource: Resource, namespace: string | undefined, name: string, precondition?: Precondition, options?: WriteOptions) => {
+      const deletion = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', preconditions: precondition }
       try {
-        await success({ method: 'DELETE', path: objectPath(resource, namespace, name), ...bodyOf(options) })
+        await success({ method: 'DELETE', path: objectPath(resource, namespace, name), ...written(deletion, options) })
         return true
       } catch (error) {
         if (saysAbsent(error)) return false

@@ -1,33 +1,24 @@
-/** A writer that sends nothing unless this replica leads. */
+/** A writer that sends nothing unless this replica leads, and waits for no answer for longer than it surely does. */
 import { CodedError } from '../errors.ts'
 import type { LeaderLease } from './lease.ts'
-import type { Writer } from './ports.ts'
+import type { WriteOptions, Writer } from './ports.ts'
 
-/** @throws (from every call) CodedError NOT_LEADER, before anything is sent */
-export const leaderOnly = (writer: Writer, lease: Pick<LeaderLease, 'held'>): Writer => {
-  const mustHold = (): void => {
-    if (!lease.held()) throw new CodedError('NOT_LEADER', 'this replica does not hold the lease; nothing was sent')
+/**
+ * What is under way when the lease runs out is given up with its connection, so that it does not land long after another replica
+ * began. The API server may do it all the same: writes name the version that they were decided on.
+ * @throws (from every call) CodedError NOT_LEADER, before anything is sent
+ */
+export const leaderOnly = (writer: Writer, lease: Pick<LeaderLease, 'leftMs'>): Writer => {
+  const bounded = ({ timeoutMs = Number.POSITIVE_INFINITY }: WriteOptions = {}): WriteOptions => {
+    const leftMs = Math.floor(lease.leftMs())
+    if (leftMs <= 0) throw new CodedError('NOT_LEADER', 'this replica does not hold the lease; nothing was sent')
+    return { timeoutMs: Math.min(timeoutMs, leftMs) }
   }
   return {
-    create: async (resource, object) => {
-      mustHold()
-      return writer.create(resource, object)
-    },
-    replace: async (resource, object) => {
-      mustHold()
-      return writer.replace(resource, object)
-    },
-    replaceStatus: async (resource, object) => {
-      mustHold()
-      return writer.replaceStatus(resource, object)
-    },
-    mergePatch: async (resource, namespace, name, patch) => {
-      mustHold()
-      return writer.mergePatch(resource, namespace, name, patch)
-    },
-    remove: async (resource, namespace, name, precondition) => {
-      mustHold()
-      return writer.remove(resource, namespace, name, precondition)
-    },
+    create: async (resource, object, options) => writer.create(resource, object, bounded(options)),
+    replace: async (resource, object, options) => writer.replace(resource, object, bounded(options)),
+    replaceStatus: async (resource, object, options) => writer.replaceStatus(resource, object, bounded(options)),
+    mergePatch: async (resource, namespace, name, patch, options) => writer.mergePatch(resource, namespace, name, patch, bounded(options)),
+    remove: async (resource, namespace, name, precondition, options) => writer.remove(resource, namespace, name, precondition, bounded(options)),
   }
 }

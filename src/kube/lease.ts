@@ -39,6 +39,8 @@ export interface LeaseRun {
 export interface LeaderLease {
   /** Computed from the clock at each call: also a process that slept for a minute gets the right answer. */
   held(): boolean
+  /** For how many milliseconds it is surely held without another renewal; 0 when it is not. Computed as held is. */
+  leftMs(): number
   /** Until the signal aborts; never rejects. */
   run(run: LeaseRun): Promise<void>
 }
@@ -48,7 +50,7 @@ export const RENEW_INTERVAL_MS = 2_000
 /** Below the lease duration by enough for a write that is under way to land before another replica's first. */
 export const RENEW_DEADLINE_MS = 7_000
 export const RETRY_MS = 1_000
-/** One attempt; the answer of a slower one is not waited for. */
+/** One attempt; a slower one is given up, and its write with it, so that it does not take the lease when nobody counts on that any more. */
 const ATTEMPT_MS = 2_500
 
 /** What was last read or written, and since when, on our clock, it has not changed. */
@@ -65,8 +67,12 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
   /** Counts attempts, so that one that was given up as too slow writes no more. */
   let attempts = 0
 
-  const held = (): boolean =>
-    leading && timers.monotonic() - renewed.monotonic < RENEW_DEADLINE_MS && clock.now() - renewed.wall < RENEW_DEADLINE_MS
+  const leftMs = (): number => {
+    const sinceMs = Math.max(timers.monotonic() - renewed.monotonic, clock.now() - renewed.wall)
+    return leading ? Math.max(0, RENEW_DEADLINE_MS - sinceMs) : 0
+  }
+
+  const held = (): boolean => leftMs() > 0
 
   const observe = (lease: Lease): Observation => {
     const before = observed?.lease.metadata
@@ -103,7 +109,7 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
   }
 
   /** One look, and one write if the lease may be ours. @returns whether we lead by it @throws CodedError KUBE_* */
-  const attempt = async (): Promise<boolean> => {
+  const attempt = async (timeoutMs: number): Promise<boolean> => {
     attempts += 1
     const own = attempts
     const found = leading ? observed?.lease : await kube.get(LEASES, namespace, name)
@@ -111,7 +117,7 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
     const sent = { monotonic: timers.monotonic(), wall: clock.now() }
     let stored: Lease
     try {
-      stored = found === undefined ? await kube.create(LEASES, claim(undefined)) : await kube.replace(LEASES, claim(found))
+      stored = found === undefined ? await kube.create(LEASES, claim(undefined), { timeoutMs }) : await kube.replace(LEASES, claim(found), { timeoutMs })
     } catch (error) {
       if (!isCoded(error, 'KUBE_CONFLICT') && !isCoded(error, 'KUBE_NOT_FOUND')) throw error
       return lookAgain()
@@ -131,7 +137,7 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
   }
 
   const boundedAttempt = (boundMs: number): Promise<boolean> =>
-    withDeadline(timers, boundMs, attempt(), () => new CodedError('KUBE_UNAVAILABLE', `the lease ${namespace}/${name} was not answered within ${boundMs / 1000} s`))
+    withDeadline(timers, boundMs, attempt(boundMs), () => new CodedError('KUBE_UNAVAILABLE', `the lease ${namespace}/${name} was not answered within ${boundMs / 1000} s`))
 
   const acquire = async (signal: AbortSignal): Promise<boolean> => {
     let complaint: string | undefined
@@ -166,8 +172,8 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
     while (held() && !signal.aborted) {
       const before = renewed.monotonic
       try {
-        const leftMs = RENEW_DEADLINE_MS - (timers.monotonic() - before)
-        if (!(await boundedAttempt(Math.min(ATTEMPT_MS, leftMs)))) return `another replica holds it: ${observed?.lease.spec?.holderIdentity || 'nobody yet'}`
+        const withinMs = RENEW_DEADLINE_MS - (timers.monotonic() - before)
+        if (!(await boundedAttempt(Math.min(ATTEMPT_MS, withinMs)))) return `another replica holds it: ${observed?.lease.spec?.holderIdentity || 'nobody yet'}`
         if (renewed.monotonic !== before) return undefined
       } catch (error) {
         fault = messageOf(error)
@@ -183,7 +189,7 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
     if (lease?.spec?.holderIdentity !== identity) return
     const free: Lease = { ...lease, spec: { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.now()) } }
     try {
-      await withDeadline(timers, ATTEMPT_MS, kube.replace(LEASES, free), () => new CodedError('KUBE_UNAVAILABLE', 'there was no answer'))
+      await withDeadline(timers, ATTEMPT_MS, kube.replace(LEASES, free, { timeoutMs: ATTEMPT_MS }), () => new CodedError('KUBE_UNAVAILABLE', 'there was no answer'))
     } catch (error) {
       log.info({ lease: `${namespace}/${name}`, error: messageOf(error) }, 'the lease could not be given back; it runs out by itself')
     }
@@ -230,6 +236,7 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
 
   return {
     held,
+    leftMs,
     run: async (run) => {
       while (!run.signal.aborted) {
         if (!(await acquire(run.signal))) break

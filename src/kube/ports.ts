@@ -43,17 +43,22 @@ export interface Precondition {
   resourceVersion?: string
 }
 
+export interface WriteOptions {
+  /** Milliseconds after which the request is given up, its connection with it; the API server may have done it all the same. */
+  timeoutMs?: number
+}
+
 export interface Writer {
   /** @throws CodedError KUBE_CONFLICT when it exists; KUBE_* */
-  create<T extends KubeObject>(resource: Resource<T>, object: T): Promise<T>
+  create<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>
   /** PUT; holds metadata.resourceVersion when the object has one. @throws CodedError KUBE_CONFLICT, KUBE_NOT_FOUND, KUBE_* */
-  replace<T extends KubeObject>(resource: Resource<T>, object: T): Promise<T>
+  replace<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>
   /** PUT on the status subresource. @throws as replace */
-  replaceStatus<T extends KubeObject>(resource: Resource<T>, object: T): Promise<T>
+  replaceStatus<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>
   /** JSON merge patch. @throws as replace */
-  mergePatch<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, patch: object): Promise<T>
+  mergePatch<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, patch: object, options?: WriteOptions): Promise<T>
   /** @returns false when it was gone already (404). @throws CodedError KUBE_CONFLICT when a precondition fails; KUBE_* */
-  remove<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, precondition?: Precondition): Promise<boolean>
+  remove<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, precondition?: Precondition, options?: WriteOptions): Promise<boolean>
 }
 
 export type WatchEvent<T> =

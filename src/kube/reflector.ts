@@ -4,7 +4,7 @@ import type { KubeObject } from '../api/meta.ts'
 import { isCoded, messageOf } from '../errors.ts'
 import { KubeError, retryAfterOf } from './kube-error.ts'
 import type { Clock, Reader, Resource, Watcher } from './ports.ts'
-import type { Store } from './store.ts'
+import { withoutManagedFields, type Store } from './store.ts'
 import { backoffMs, sleep, type Timers } from './timers.ts'
 
 export interface ReflectorOptions<T extends KubeObject> {
@@ -22,8 +22,6 @@ export interface ReflectorOptions<T extends KubeObject> {
   /** A number from 0 up to 1. */
   random: () => number
   log: Pick<Logger, 'warn' | 'debug'>
-  /** A watch that says nothing for so long, not even a bookmark (they come about every minute), is cut. Default 90,000. */
-  silenceMs?: number
 }
 
 export interface Reflector {
@@ -32,9 +30,12 @@ export interface Reflector {
   /** true once the first list is in the store; false when it was stopped before. */
   readonly synced: Promise<boolean>
   readonly hasSynced: boolean
-  /** When the API server said something last, in milliseconds since the epoch; undefined before the first list. */
+  /**
+   * When the API server said something last, in milliseconds since the epoch; undefined before the first list. While it answers, that
+   * is never long ago: every watch ends after LONGEST_WATCH_S at the latest.
+   */
   readonly lastContact: number | undefined
-  /** Whether the API server has said nothing for longer than this. Bookmarks come about every minute: ask for more than that. */
+  /** Whether the API server has said nothing for longer than this. */
   stale(now: number, maxAgeMs: number): boolean
 }
 
@@ -45,11 +46,18 @@ const HEALTHY_MS = 10_000
 const TOO_SHORT_MS = 1_000
 /** After so many failures in a row the version to go on from is doubted too. */
 const RELIST_AFTER = 3
-const SHORTEST_WATCH_S = 240
-const LONGEST_WATCH_S = 480
+/**
+ * How long the API server is asked to keep a watch, in seconds. A watch without events says nothing at all, maybe not even a bookmark:
+ * none comes when nothing of its kind was written anywhere since it began. So its end is the sign of life. The next one goes on from the
+ * same version, which costs one request and tells nothing twice. A revocation may wait for this on a connection that is silently dead.
+ */
+const SHORTEST_WATCH_S = 10
+const LONGEST_WATCH_S = 14
+/** A watch that the server has not ended so long after its time, and that tells nothing any more, is taken for dead; in milliseconds. */
+const OVERDUE_MS = 5_000
 
 export const createReflector = <T extends KubeObject>(options: ReflectorOptions<T>): Reflector => {
-  const { kube, resource, store, clock, timers, random, log, silenceMs = 90_000 } = options
+  const { kube, resource, store, clock, timers, random, log } = options
   const selection = {
     ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
     ...(options.labelSelector === undefined ? {} : { labelSelector: options.labelSelector }),
@@ -61,15 +69,22 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
   /** Where to go on from; undefined: list first. */
   let version: string | undefined
   let failures = 0
+  /** How many watches in a row the server did not end in their time. */
+  let overdue = 0
   let lastComplaint: string | undefined
 
   const contact = (): void => {
     lastContact = clock.now()
   }
 
+  const keep = (object: T): T => {
+    const slim = withoutManagedFields(object)
+    return options.trim === undefined ? slim : options.trim(slim)
+  }
+
   const list = async (signal: AbortSignal): Promise<void> => {
     // Without a resourceVersion: the newest there is, never what a cache of the API server remembers.
-    const { items, resourceVersion } = await kube.list(resource, { ...selection, signal }, options.trim)
+    const { items, resourceVersion } = await kube.list(resource, { ...selection, signal }, keep)
     if (signal.aborted) return
     store.replaceAll(items, resourceVersion)
     version = resourceVersion
@@ -78,24 +93,27 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
     resolveSynced(true)
   }
 
-  const watch = async (from: string, signal: AbortSignal): Promise<void> => {
+  /** @returns whether it ended as it should */
+  const watch = async (from: string, signal: AbortSignal): Promise<boolean> => {
+    const timeoutSeconds = Math.round(SHORTEST_WATCH_S + random() * (LONGEST_WATCH_S - SHORTEST_WATCH_S))
     const cut = new AbortController()
     const stop = (): void => cut.abort()
+    const endsAt = timers.monotonic() + timeoutSeconds * 1000
     let heardAt = timers.monotonic()
-    let isSilent = false
-    const listen = (): void => {
-      const left = heardAt + silenceMs - timers.monotonic()
-      if (left > 0) cancel = timers.after(left, listen)
+    let isOverdue = false
+    // One that still tells something is not dead, only slow to end.
+    const judge = (): void => {
+      const left = Math.max(endsAt, heardAt) + OVERDUE_MS - timers.monotonic()
+      if (left > 0) cancel = timers.after(left, judge)
       else {
-        isSilent = true
+        isOverdue = true
         stop()
       }
     }
-    let cancel = timers.after(silenceMs, listen)
+    let cancel = timers.after(timeoutSeconds * 1000 + OVERDUE_MS, judge)
     if (signal.aborted) stop()
     signal.addEventListener('abort', stop, { once: true })
     try {
-      const timeoutSeconds = Math.round(SHORTEST_WATCH_S + random() * (LONGEST_WATCH_S - SHORTEST_WATCH_S))
       for await (const event of kube.watch(resource, { ...selection, resourceVersion: from, timeoutSeconds, signal: cut.signal })) {
         heardAt = timers.monotonic()
         contact()
@@ -111,8 +129,8 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
       cancel()
       signal.removeEventListener('abort', stop)
     }
-    // The connection may be dead, or the server may send no bookmarks: a list tells.
-    if (isSilent) throw new KubeError('KUBE_EXPIRED', `the watch of ${resource.plural} said nothing for ${silenceMs / 1000} s`)
+    if (!isOverdue && !signal.aborted) contact()
+    return !isOverdue
   }
 
   const complain = (error: unknown, delayMs: number): void => {
@@ -133,6 +151,14 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
     await sleep(timers, delayMs, signal)
   }
 
+  /** Goes on over a new connection after a watch that the server did not end. @throws CodedError KUBE_EXPIRED at the second in a row: then a list has to tell */
+  const mistrust = (): void => {
+    overdue += 1
+    const message = `the watch of ${resource.plural} was not ended in its time: its connection may be dead`
+    if (overdue > 1) throw new KubeError('KUBE_EXPIRED', message)
+    log.debug({ resource: resource.plural }, message)
+  }
+
   /** Lists if need be, then watches until that ends. */
   const round = async (signal: AbortSignal): Promise<void> => {
     let watchedSince: number | undefined
@@ -140,7 +166,11 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
       if (version === undefined) await list(signal)
       if (version === undefined || signal.aborted) return
       watchedSince = timers.monotonic()
-      await watch(version, signal)
+      if (!(await watch(version, signal))) {
+        watchedSince = undefined
+        return mistrust()
+      }
+      overdue = 0
       const isRefused = !signal.aborted && timers.monotonic() - watchedSince < TOO_SHORT_MS
       if (isRefused) throw new KubeError('KUBE_UNAVAILABLE', `the watch of ${resource.plural} ended at once`)
     } finally {

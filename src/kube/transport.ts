@@ -19,7 +19,7 @@ export interface Call {
   signal?: AbortSignal
   /** Changes nothing on the server, so that it may be sent again over another connection; left out: GET is. */
   repeatable?: boolean
-  /** Left out: the transport's own. */
+  /** Counts where it is less than the transport's own. */
   timeoutMs?: number
   /** Bytes; left out: 32 MiB. A longer answer is KUBE_UNAVAILABLE. */
   maxBytes?: number
@@ -64,7 +64,7 @@ interface Connections {
   tls: TlsMaterial
   /** Reused by requests. */
   requests: http.Agent
-  /** Watches hold a connection each, so they have none of the requests'. */
+  /** Watches hold a connection each, so they have none of the requests'. One that ended in its time leaves its connection to the next. */
   watches: http.Agent
 }
 
@@ -94,9 +94,15 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
   let connections: Connections | undefined
   let closed = false
 
+  const dropAllIdle = (): void => {
+    if (connections === undefined) return
+    dropIdle(connections.requests)
+    dropIdle(connections.watches)
+  }
+
   const connectionsFor = ({ tls, proxy }: Credentials): Connections => {
     if (connections?.tls === tls) return connections
-    if (connections !== undefined) dropIdle(connections.requests)
+    dropAllIdle()
     connections = proxy === undefined ? { tls, ...directAgents(secure, tls) } : { tls, requests: proxy, watches: proxy }
     return connections
   }
@@ -148,7 +154,8 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
   }
 
   const whyUnanswered = (call: Call, late: boolean, timeoutMs: number, fault: unknown): string => {
-    if (late) return `the API server did not answer ${describe(call)} within ${timeoutMs / 1000} s`
+    // A time of the call's own may differ from one to the next; its message, which a status may quote, does not.
+    if (late) return `the API server did not answer ${describe(call)} ${timeoutMs === requestTimeoutMs ? `within ${timeoutMs / 1000} s` : 'in time'}`
     if (call.signal?.aborted) return `${describe(call)} was cancelled`
     return `no answer from the API server at ${server.host} to ${describe(call)}: ${messageOf(fault) || 'the connection failed'}`
   }
@@ -156,13 +163,13 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
   /** Runs one call under its deadline and turns what goes wrong into a coded error. */
   const bounded = async <R>(call: Call, run: (deadline: Deadline) => Promise<R>): Promise<R> => {
     if (closed) throw new KubeError('KUBE_UNAVAILABLE', `${describe(call)} was not sent: the client is closed`)
-    const timeoutMs = call.timeoutMs ?? requestTimeoutMs
+    const timeoutMs = Math.min(requestTimeoutMs, call.timeoutMs ?? requestTimeoutMs)
     const deadline = startDeadline(timers, timeoutMs, call.signal)
     try {
       return await run(deadline)
     } catch (error) {
       if (error instanceof KubeError) throw error
-      if (deadline.passed && connections !== undefined) dropIdle(connections.requests)
+      if (deadline.passed) dropAllIdle()
       const fault = error instanceof StaleConnection ? error.fault : error
       throw new KubeError('KUBE_UNAVAILABLE', whyUnanswered(call, deadline.passed, timeoutMs, fault), {}, { cause: fault })
     }
@@ -201,12 +208,13 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
 }
 
 const directAgents = (secure: boolean, tls: TlsMaterial): Pick<Connections, 'requests' | 'watches'> => {
-  const kept = { keepAlive: true, keepAliveMsecs: PROBE_MS, timeout: IDLE_MS, maxSockets: MAX_CONNECTIONS }
-  if (!secure) return { requests: new http.Agent(kept), watches: new http.Agent() }
+  const kept = { keepAlive: true, keepAliveMsecs: PROBE_MS, timeout: IDLE_MS }
+  const bounded = { ...kept, maxSockets: MAX_CONNECTIONS }
+  if (!secure) return { requests: new http.Agent(bounded), watches: new http.Agent(kept) }
   const { ca, cert, key, ...peer } = tls
   // Parsed once. As plain options they would be parsed for each connection, and be part of the name that each request looks its connection up by.
   const secureContext = createSecureContext({ ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) })
-  return { requests: new https.Agent({ ...kept, ...peer, secureContext }), watches: new https.Agent({ ...peer, secureContext }) }
+  return { requests: new https.Agent({ ...bounded, ...peer, secureContext }), watches: new https.Agent({ ...kept, ...peer, secureContext }) }
 }
 
 /** After a fault the waiting connections are likely dead too. */

@@ -86,7 +86,7 @@ await test('the API server takes our Events, short and long, and one repeated is
   const kube = admin(t)
   const namespace = await cluster.namespace('events')
   const lines = logLines()
-  const sink = eventSink({ writer: kube, clock: systemClock, log: lines.log, reportingInstance: 'x'.repeat(300) })
+  const sink = eventSink({ writer: kube, clock: systemClock, timers: systemTimers, random: Math.random, log: lines.log, reportingInstance: 'x'.repeat(300) })
   const regarding = { apiVersion: 'v1', kind: 'ConfigMap', namespace, name: 'a'.repeat(253), uid: 'uid-1' }
   const event = { regarding, type: 'Warning', reason: 'R'.repeat(200), action: 'A'.repeat(200), note: 'ünïcödé '.repeat(300) } as const
   await sink.emit(event)
@@ -156,7 +156,6 @@ const watching = async (t: Test): Promise<Watching> => {
     timers: fastTimers,
     random: Math.random,
     log: lines.log,
-    silenceMs: 10_000,
   })
   const controller = new AbortController()
   const done = reflector.run(controller.signal)

@@ -4,7 +4,8 @@ import { CodedError } from '../../src/errors.ts'
 import { cutBytes, eventObject, eventSink } from '../../src/kube/events.ts'
 import type { EventRecord, EventSink } from '../../src/kube/ports.ts'
 import { EVENTS } from '../../src/kube/resources.ts'
-import { fakeTime } from '../support/fake-time.ts'
+import { KubeError } from '../../src/kube/kube-error.ts'
+import { fakeTime, type FakeTime } from '../support/fake-time.ts'
 import { logLines, type LogLines } from '../support/log-lines.ts'
 import { memoryKube, type MemoryKube } from '../support/memory-kube.ts'
 
@@ -17,11 +18,11 @@ const record = (overrides: Partial<EventRecord> = {}): EventRecord => ({
   ...overrides,
 })
 
-const bench = (): LogLines & { kube: MemoryKube; sink: EventSink } => {
+const bench = (): LogLines & { time: FakeTime; kube: MemoryKube; sink: EventSink } => {
   const time = fakeTime()
   const kube = memoryKube({ now: () => time.clock.now() })
   const lines = logLines()
-  return { ...lines, kube, sink: eventSink({ writer: kube, clock: time.clock, log: lines.log, reportingInstance: 'controller-0' }) }
+  return { ...lines, time, kube, sink: eventSink({ writer: kube, clock: time.clock, timers: time.timers, random: () => 0.5, log: lines.log, reportingInstance: 'controller-0' }) }
 }
 
 await test('an Event is written beside its object', async (t) => {
@@ -56,6 +57,58 @@ await test('a failure is one line in the log, never an error', async (t) => {
   kube.fail('create', EVENTS, new CodedError('KUBE_FORBIDDEN', 'events is forbidden'))
   await sink.emit(record())
   t.match(lines, [{ level: 'warn', reason: 'Granted', regarding: 'AccessRequest shared/git-build-1', error: 'events is forbidden', msg: 'an Event could not be recorded' }])
+})
+
+const busy = (retryAfterMs?: number): KubeError => new KubeError('KUBE_UNAVAILABLE', 'try again later', retryAfterMs === undefined ? {} : { retryAfterMs })
+const creates = ({ calls }: MemoryKube): number => calls.filter(({ verb }) => verb === 'create').length
+
+const FAILURES: Record<string, { error: CodedError; times: number; attempts: number; isRecorded: boolean }> = {
+  'a failure that passes': { error: busy(), times: 1, attempts: 2, isRecorded: true },
+  'two failures that pass': { error: busy(), times: 2, attempts: 3, isRecorded: true },
+  'a server that asks for a second': { error: busy(1_000), times: 1, attempts: 2, isRecorded: true },
+  'a failure that stays': { error: busy(), times: 9, attempts: 3, isRecorded: false },
+  'a server that asks for a minute': { error: busy(60_000), times: 1, attempts: 1, isRecorded: false },
+  'a missing right': { error: new CodedError('KUBE_FORBIDDEN', 'events is forbidden'), times: 1, attempts: 1, isRecorded: false },
+  'a lost lease': { error: new CodedError('NOT_LEADER', 'this replica does not hold the lease'), times: 1, attempts: 1, isRecorded: false },
+  'an answer that was lost': { error: new CodedError('KUBE_CONFLICT', 'it exists'), times: 1, attempts: 1, isRecorded: false },
+}
+
+for (const [sentence, { error, times, attempts, isRecorded }] of Object.entries(FAILURES))
+  await test(`attempts at an Event: ${sentence}`, async (t) => {
+    const { time, kube, sink, messages } = bench()
+    kube.fail('create', EVENTS, error, { times })
+    const emitted = sink.emit(record())
+    await time.advance(2_500)
+    await emitted
+    t.strictSame([creates(kube), kube.all(EVENTS, 'shared').length], [attempts, isRecorded ? 1 : 0])
+    t.strictSame(messages(), isRecorded || error.code === 'KUBE_CONFLICT' ? [] : ['warn an Event could not be recorded'])
+    t.equal(time.pendingTimers, 0)
+  })
+
+await test('a program that stops tries again at once', async (t) => {
+  const time = fakeTime()
+  const kube = memoryKube({ now: () => time.clock.now() })
+  const stopping = new AbortController()
+  const { log, messages } = logLines()
+  const sink = eventSink({ writer: kube, clock: time.clock, timers: time.timers, random: () => 0.5, log, signal: stopping.signal, reportingInstance: 'controller-0' })
+  kube.fail('create', EVENTS, busy(), { times: 2 })
+  const emitted = sink.emit(record())
+  await time.advance(0)
+  t.equal(creates(kube), 1)
+  stopping.abort()
+  await emitted
+  t.strictSame([creates(kube), kube.all(EVENTS, 'shared').length, messages(), time.pendingTimers], [3, 1, [], 0])
+})
+
+await test('while many Events wait for another attempt, more are given up at once', async (t) => {
+  const { time, kube, sink, messages } = bench()
+  kube.fail('create', EVENTS, busy(), { times: Number.POSITIVE_INFINITY })
+  const emitted = Promise.all(Array.from({ length: 100 }, (_, index) => sink.emit(record({ note: `${index}` }))))
+  await time.advance(0)
+  t.strictSame([time.pendingTimers, messages().length], [64, 36])
+  await time.advance(2_500)
+  await emitted
+  t.strictSame([messages().length, creates(kube)], [100, 100 + 2 * 64])
 })
 
 await test('names and words are cut to what the API server takes', async (t) => {

@@ -3,6 +3,7 @@ import { test, type Test } from 'tap'
 import { CodedError } from '../../src/errors.ts'
 import { createLease, type LeaderLease, type LeaseOptions } from '../../src/kube/lease.ts'
 import { leaderOnly } from '../../src/kube/leader-only.ts'
+import type { WriteOptions } from '../../src/kube/ports.ts'
 import { CONFIG_MAPS, LEASES } from '../../src/kube/resources.ts'
 import { fakeTime, settle, type FakeTime } from '../support/fake-time.ts'
 import { logLines } from '../support/log-lines.ts'
@@ -255,10 +256,38 @@ await test('the next work begins only after the last one has ended', async (t) =
   endings[1]?.()
 })
 
+await test('each write of the lease is given up after 2.5 s, or when leading would be over before that', async (t) => {
+  const { time, kube, replica } = cluster(t)
+  const seen: (number | undefined)[] = []
+  let isBroken = false
+  const note = (options: WriteOptions | undefined): void => {
+    seen.push(options?.timeoutMs)
+    if (isBroken) throw unavailable()
+  }
+  const noting: LeaseOptions['kube'] = {
+    get: (...args) => kube.get(...args),
+    create: async (resource, object, options) => {
+      note(options)
+      return kube.create(resource, object)
+    },
+    replace: async (resource, object, options) => {
+      note(options)
+      return kube.replace(resource, object)
+    },
+  }
+  const one = replica('one', { kube: noting })
+  await time.advance(2_000)
+  t.strictSame(seen, [2_500, 2_500])
+  isBroken = true
+  await time.advance(6_500)
+  t.strictSame(seen.slice(2), [2_500, 2_500, 2_500, 2_000, 1_000])
+  t.equal(one.lease.held(), true)
+})
+
 await test('without the lease nothing is sent', async (t) => {
   const kube = memoryKube()
-  let isHeld = false
-  const writer = leaderOnly(kube, { held: () => isHeld })
+  let leftMs = 0
+  const writer = leaderOnly(kube, { leftMs: () => leftMs })
   const object = { metadata: { namespace: 'ns', name: 'a' } }
   const calls: (() => Promise<unknown>)[] = [
     () => writer.create(CONFIG_MAPS, object),
@@ -269,9 +298,53 @@ await test('without the lease nothing is sent', async (t) => {
   ]
   for (const call of calls) await t.rejects(call(), { code: 'NOT_LEADER' })
   t.same(kube.calls, [])
-  isHeld = true
+  leftMs = 1
   for (const call of calls) await call()
   t.same(kube.calls.map(({ verb }) => verb), ['create', 'replace', 'replaceStatus', 'mergePatch', 'remove'])
+})
+
+await test('each write is given up when the lease runs out, or sooner when that was asked for', async (t) => {
+  const seen: (WriteOptions | undefined)[] = []
+  const note = async (options: WriteOptions | undefined): Promise<never> => {
+    seen.push(options)
+    throw unavailable()
+  }
+  const writer = leaderOnly(
+    {
+      create: (_resource, _object, options) => note(options),
+      replace: (_resource, _object, options) => note(options),
+      replaceStatus: (_resource, _object, options) => note(options),
+      mergePatch: (_resource, _namespace, _name, _patch, options) => note(options),
+      remove: (_resource, _namespace, _name, _precondition, options) => note(options),
+    },
+    { leftMs: () => 4_200 },
+  )
+  const object = { metadata: { namespace: 'ns', name: 'a' } }
+  await t.rejects(writer.create(CONFIG_MAPS, object))
+  await t.rejects(writer.replace(CONFIG_MAPS, object, { timeoutMs: 9_000 }))
+  await t.rejects(writer.replaceStatus(CONFIG_MAPS, object, { timeoutMs: 1_500 }))
+  await t.rejects(writer.mergePatch(CONFIG_MAPS, 'ns', 'a', {}, {}))
+  await t.rejects(writer.remove(CONFIG_MAPS, 'ns', 'a', { uid: 'u' }))
+  t.strictSame(seen.map((options) => options?.timeoutMs), [4_200, 4_200, 1_500, 4_200, 4_200])
+})
+
+await test('what is left of the lease is counted from the last renewal, on the clock that says less', async (t) => {
+  const { time, kube, replica } = cluster(t)
+  const one = replica('one')
+  t.equal(one.lease.leftMs(), 0)
+  await settle()
+  t.equal(one.lease.leftMs(), 7_000)
+  await time.advance(1_500)
+  t.equal(one.lease.leftMs(), 5_500)
+  await time.advance(1_000)
+  t.equal(one.lease.leftMs(), 6_500, 'renewed meanwhile')
+  time.stepWallClock(-60_000)
+  t.equal(one.lease.leftMs(), 6_500)
+  time.stepWallClock(62_000)
+  t.equal(one.lease.leftMs(), 4_500)
+  kube.fail('replace', LEASES, unavailable(), { times: Number.POSITIVE_INFINITY })
+  time.freeze(10_000)
+  t.same([one.lease.leftMs(), one.lease.held()], [0, false])
 })
 
 /** Timers of one process among several, which can be stopped and go on later. */

@@ -77,7 +77,7 @@ await test('it lists the newest, then follows the watch', async (t) => {
   await settle()
   t.same([names(), calls()], [['a'], ['list', 'watch 2']])
   t.match(kube.calls[0], { body: { namespace: 'ns', labelSelector: 'mine=yes', resourceVersion: undefined } })
-  t.match(kube.calls[1], { body: { namespace: 'ns', labelSelector: 'mine=yes', timeoutSeconds: 480 } })
+  t.match(kube.calls[1], { body: { namespace: 'ns', labelSelector: 'mine=yes', timeoutSeconds: 14 } })
 })
 
 await test('a cut watch goes on from where it was, and nothing is lost', async (t) => {
@@ -167,18 +167,38 @@ await test('three failures in a row make it doubt the version too', async (t) =>
   t.same(calls(), ['list', 'watch 0', 'watch 0', 'watch 0', 'list', 'watch 0'])
 })
 
-await test('a watch that says nothing for too long is cut, and the list is read again', async (t) => {
-  const { kube, time, calls, reflector } = bench(t)
-  await time.advance(60_000)
+await test('a watch that the server does not end in its time is taken for dead: another one goes on, and if that is dead too the list is read again', async (t) => {
+  const { kube, time, calls, messages, reflector } = bench(t)
+  await time.advance(18_999)
+  t.same([calls(), reflector.lastContact], [['list', 'watch 0'], START])
+  kube.put(CONFIG_MAPS, { metadata: { name: 'other', namespace: 'ns' } })
   kube.bookmark()
-  await time.advance(89_999)
-  t.same(calls(), ['list', 'watch 0'])
-  t.equal(reflector.lastContact, START + 60_000)
   await time.advance(1)
-  t.equal(kube.openWatches, 0)
+  t.equal(kube.openWatches, 1, 'one that tells something is not dead')
+  await time.advance(4_998)
+  t.same(calls(), ['list', 'watch 0'])
+  await time.advance(1)
+  t.same([calls(), messages(), kube.openWatches], [['list', 'watch 0', 'watch 1'], ['debug the watch of configmaps was not ended in its time: its connection may be dead'], 1])
+  await time.advance(19_000)
+  t.same([calls().slice(3), kube.openWatches], [[], 0])
+  t.equal(reflector.lastContact, START + 18_999)
   await time.advance(1_000)
-  t.same(calls(), ['list', 'watch 0', 'list', 'watch 0'])
-  t.equal(reflector.lastContact, START + 60_000 + 90_000 + 1_000)
+  t.same(calls().slice(3), ['list', 'watch 1'])
+  t.same(messages().slice(1), ['warn the watch failed, it begins again'])
+  t.equal(reflector.lastContact, time.clock.now())
+})
+
+await test('a watch without events is heard by its end, and one dead watch among sound ones reads no list', async (t) => {
+  const { kube, time, calls, messages, reflector } = bench(t)
+  for (let turn = 0; turn < 3; turn += 1) {
+    await time.advance(14_000)
+    kube.endWatches()
+    await settle()
+    t.equal(reflector.lastContact, time.clock.now())
+    await time.advance(19_000)
+  }
+  t.same(calls(), ['list', ...Array(7).fill('watch 0')])
+  t.same(messages(), Array(3).fill('debug the watch of configmaps was not ended in its time: its connection may be dead'))
 })
 
 await test('it says how long the server has been silent', async (t) => {

@@ -125,9 +125,9 @@ await test('a list reads all pages of one snapshot', async (t) => {
   t.same(
     server.seen.map(({ url }) => url),
     [
-      '/api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&resourceVersion=0&limit=500',
-      '/api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&continue=1&limit=500',
-      '/api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&continue=2&limit=500',
+      '/api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&resourceVersion=0&limit=200',
+      '/api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&continue=1&limit=200',
+      '/api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&continue=2&limit=200',
     ],
   )
 })
@@ -161,7 +161,7 @@ await test('a page of large objects is asked for again with fewer, and only what
   t.strictSame(items, names.map((name) => ({ metadata: { name } })))
   t.strictSame(
     server.seen.map(({ url }) => new URL(url, 'http://x').searchParams.get('limit')),
-    ['500', '125', '32', '32', '32'],
+    ['200', '50', ...Array(6).fill('13')],
   )
 })
 
@@ -194,6 +194,22 @@ await test('a server that does not answer in time is unavailable, and its connec
   await untilTrue('the connection is closed', () => server.connections.open === 0)
   const watch = kube.watch(PODS, { resourceVersion: '1', timeoutSeconds: 60 })[Symbol.asyncIterator]()
   t.match(await thrown(watch.next()), { code: 'KUBE_UNAVAILABLE', message: 'the API server did not answer GET /api/v1/pods within 0.03 s' })
+})
+
+await test('a write is given up at the socket after a time of its own, where that is less', async (t) => {
+  const server = await scriptedServer(t, () => undefined)
+  const patient = server.client()
+  const writes: Record<string, () => Promise<unknown>> = {
+    'POST /api/v1/namespaces/ns/configmaps': () => patient.create(CONFIG_MAPS, configMap, { timeoutMs: 30 }),
+    'PUT /api/v1/namespaces/ns/configmaps/a': () => patient.replace(CONFIG_MAPS, configMap, { timeoutMs: 30 }),
+    'PUT /api/v1/namespaces/ns/configmaps/a/status': () => patient.replaceStatus(CONFIG_MAPS, configMap, { timeoutMs: 30 }),
+    'PATCH /api/v1/namespaces/ns/configmaps/a': () => patient.mergePatch(CONFIG_MAPS, 'ns', 'a', {}, { timeoutMs: 30 }),
+    'DELETE /api/v1/namespaces/ns/configmaps/a': () => patient.remove(CONFIG_MAPS, 'ns', 'a', {}, { timeoutMs: 30 }),
+  }
+  for (const [call, write] of Object.entries(writes)) t.match(await thrown(write()), { code: 'KUBE_UNAVAILABLE', message: `the API server did not answer ${call} in time` })
+  await untilTrue('the connections are closed', () => server.connections.open === 0)
+  const hasty = server.client({ requestTimeoutMs: 30 })
+  t.match(await thrown(hasty.create(CONFIG_MAPS, configMap, { timeoutMs: 60_000 })), { message: /within 0\.03 s$/ })
 })
 
 await test('a body that trickles in is bound by the same time', async (t) => {
@@ -264,6 +280,28 @@ await test('requests share kept connections, and a read survives that the server
 })
 
 const withToken = (token: string): Credentials => ({ headers: { Authorization: `Bearer ${token}` }, tls: {} })
+
+await test('a watch that the server ended leaves its connection to the next one, and one that was cut does not', async (t) => {
+  const server = await scriptedServer(t, ({ url }, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.write(`${JSON.stringify({ type: 'BOOKMARK', object: { kind: 'Pod', apiVersion: 'v1', metadata: { resourceVersion: '7' } } })}\n`)
+    if (!url.includes('resourceVersion=open')) response.end()
+  })
+  const client = server.client()
+  const watch = async (resourceVersion: string, end?: AbortController): Promise<void> => {
+    for await (const _ of client.watch(PODS, { resourceVersion, timeoutSeconds: 1, ...(end === undefined ? {} : { signal: end.signal }) })) end?.abort()
+    // What was read to its end is free a turn of the event loop later.
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+  }
+  for (const version of ['1', '2', '3']) await watch(version)
+  t.equal(server.connections.total, 1)
+  await watch('open', new AbortController())
+  await untilTrue('the cut connection is closed', async () => server.connections.open === 0)
+  await watch('4')
+  t.equal(server.connections.total, 2)
+})
 
 await test('after a 401 the credentials are renewed and the call is sent once more, once', async (t) => {
   const server = await scriptedServer(t, ({ headers }, response) =>

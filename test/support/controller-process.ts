@@ -55,6 +55,8 @@ export const controllerProcess = (kube: MemoryKube, onWrite: () => void = () => 
       if (isDead) throw gone()
       yield event
     }
+    // Nor is it told that they end.
+    await Promise.race([blinds.get(resource.plural), aborted])
   }
 
   return {

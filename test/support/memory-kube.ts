@@ -22,6 +22,7 @@ import type {
   Writer,
 } from '../../src/kube/ports.ts'
 import * as resources from '../../src/kube/resources.ts'
+import type { Timers } from '../../src/kube/timers.ts'
 import { absent, conflict, copy, inNamespace, keyOf, keyOfObject, kindKey, merged, notServed, pick, place, received, refuseAll, selected, timestamp, withoutMeta, type Stored } from './memory-objects.ts'
 import { watchChannel } from './memory-watch.ts'
 
@@ -87,8 +88,17 @@ interface OpenWatch {
   end(error?: Error): void
 }
 
-export const memoryKube = (options: { now?: () => number } = {}): MemoryKube => {
+/** Real time, which keeps no process alive. */
+const afterRealTime: Timers['after'] = (ms, run) => {
+  const timer = setTimeout(run, ms)
+  timer.unref()
+  return () => clearTimeout(timer)
+}
+
+/** @param options.after ends watches when their time is over; pass the fake one where time is fake */
+export const memoryKube = (options: { now?: () => number; after?: Timers['after'] } = {}): MemoryKube => {
   const now = options.now ?? Date.now
+  const startTimer = options.after ?? afterRealTime
   const objects = new Map<string, Map<string, Stored>>()
   const served = new Map<string, Resource>()
   for (const resource of Object.values(resources)) if ('plural' in resource) served.set(kindKey(resource), resource)
@@ -263,7 +273,7 @@ export const memoryKube = (options: { now?: () => number } = {}): MemoryKube => 
         const matches = selected(resource, watchOptions)
         const stop = (): void => open.end()
         const channel = watchChannel<T>(() => {
-          clearTimeout(timer)
+          cancelEnd()
           signal?.removeEventListener('abort', stop)
           watches.delete(open)
         })
@@ -283,8 +293,7 @@ export const memoryKube = (options: { now?: () => number } = {}): MemoryKube => 
             watches.delete(open)
           },
         }
-        const timer = setTimeout(stop, watchOptions.timeoutSeconds * 1000)
-        timer.unref()
+        const cancelEnd = startTimer(watchOptions.timeoutSeconds * 1000, stop)
         const start = call({ verb: 'watch', ...inNamespace(body.namespace), body }, resource, () => {
           if (signal?.aborted) {
             stop()
