@@ -1,20 +1,26 @@
-/** `npm test`: all tests, with one real control plane for those in test/integration. Ends with `N passed, N failed`. */
+/**
+ * `npm test`: all tests but the fault runs, with one real control plane for those in test/integration; `npm run faults`: the fault
+ * runs. Both end with `N passed, N failed`.
+ */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf } from '../src/errors.ts'
 import { ControlPlaneFailure } from './control-plane/failure.ts'
+import type { Binaries } from './control-plane/programs.ts'
 import { createProgress } from './control-plane/progress.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
 import { startSandbox, type Sandbox } from './sandbox/sandbox.ts'
 import { createReport } from './test-run/report.ts'
-import { countsLine, filesFor, judge, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
+import { countsLine, filesFor, judge, optionsFor, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
 import { ensureBuilt, findTestFiles, runTap } from './test-run/tap.ts'
 
 const HELP = `Usage: npm test [-- [files, folders or globs] [options of tap]]
+       npm run faults [-- [files or globs of test/faults] [options of tap]]
 
-Runs the tests with tap; without arguments all of them. Test files in test/integration run on a real
-control plane, which is found, downloaded or built (npm run control-plane -- --help) and started once for the run.
+Runs the tests with tap; without arguments all of them but the fault runs. Test files in test/integration run on a
+real control plane, which is found, downloaded or built (npm run control-plane -- --help) and started once for the run.
+Those in test/faults break things: each starts a control plane of its own, and says what it counted.
 The values of options are joined by "=": npm test -- test/core --jobs=1
 
 Environment:
@@ -31,8 +37,7 @@ const createEnding = () => {
   return controller.signal
 }
 
-const startForTests = async (ending: AbortSignal): Promise<ControlPlane> => {
-  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
+const startForTests = async (binaries: Binaries, ending: AbortSignal): Promise<ControlPlane> => {
   // The signal ends a start; later on, what uses the control plane is stopped before it.
   const starting = new AbortController()
   const onEnding = (): void => starting.abort(ending.reason)
@@ -73,12 +78,14 @@ const main = async (): Promise<number> => {
   await ensureBuilt(print)
   const { files: selected, missing } = filesFor(asked.paths, findTestFiles())
   if (missing.length > 0) throw new Error(`no test file is named by ${missing.join(', ')}`)
-  const { integration, others } = selectFiles(selected)
+  const { integration, faults, others } = selectFiles(selected)
   let controlPlane: ControlPlane | undefined
   let unavailable: string | undefined
-  if (integration.length > 0) {
+  if (integration.length + faults.length > 0) {
     try {
-      controlPlane = await startForTests(ending)
+      // Here and not in a test, where nobody would see that something is built, nor have the time for it.
+      const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
+      if (integration.length > 0) controlPlane = await startForTests(binaries, ending)
     } catch (error) {
       unavailable = messageOf(error)
     }
@@ -88,11 +95,11 @@ const main = async (): Promise<number> => {
     // The shipped manifests, with webhook and controller in this process, for all integration tests together.
     if (controlPlane !== undefined) sandbox = await startSandbox({ cluster: controlPlane, log: print, logLevel: 'error' })
     const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
-    const files = controlPlane === undefined ? others : [...integration, ...others]
-    const { counts, code } = await runFiles(asked.options, files, cluster, ending)
+    const files = unavailable === undefined ? [...integration, ...faults, ...others] : others
+    const { counts, code } = await runFiles(optionsFor(asked.options, { faults }), files, cluster, ending)
     await sandbox?.stop()
     await controlPlane?.stop()
-    if (unavailable !== undefined) for (const line of unavailableLines(integration, unavailable, isCi)) print(line)
+    if (unavailable !== undefined) for (const line of unavailableLines([...integration, ...faults], unavailable, isCi)) print(line)
     const judged = judge({ counts, runnerCode: ending.aborted ? 1 : code, isCi, ...(unavailable !== undefined && { unavailable }) })
     print(countsLine(judged.counts))
     return judged.exitCode

@@ -1,6 +1,7 @@
-/** Reads what the runner says: a line for each test file as it ends, failures in full, and the counts. */
+/** Reads what the runner says: a line for each test file as it ends, what tests have counted, failures in full, and the counts. */
 import { Parser, type Result } from 'tap-parser'
 import { stringify } from 'yaml'
+import { countsIn } from './counts.ts'
 import type { Counts } from './selection.ts'
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, '      ')
@@ -17,13 +18,33 @@ const count = (counts: Counts, result: Result): void => {
   else counts.failed++
 }
 
+/** A test that runs longer than this (milliseconds) is named while it runs. */
+const SLOW_MS = 5_000
+
+/**
+ * Names the tests of a file that take long, and tells what they count. With one job tap says everything as it happens; with more
+ * it says a file when that has ended, and no test seems to take long.
+ */
+const follow = (parser: Parser, print: (line: string) => void, slowMs: number): void => {
+  parser.on('comment', (comment: string) => {
+    const counted = countsIn(comment)
+    if (counted !== undefined) print(`  # ${parser.name}: ${counted}`)
+  })
+  parser.on('child', (child: Parser) => {
+    const timer = setTimeout(() => print(`  … ${child.name}`), slowMs)
+    timer.unref()
+    child.on('complete', () => clearTimeout(timer))
+    follow(child, print, slowMs)
+  })
+}
+
 export interface Report {
   write(text: string): void
   /** The counts, once the runner has ended. */
   end(): Counts
 }
 
-export const createReport = (print: (line: string) => void): Report => {
+export const createReport = (print: (line: string) => void, slowMs = SLOW_MS): Report => {
   const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
   const parser = new Parser()
   let total = { ...counts }
@@ -50,6 +71,7 @@ export const createReport = (print: (line: string) => void): Report => {
     queueMicrotask(show)
   })
   parser.on('child', show)
+  follow(parser, print, slowMs)
   return {
     write: (text) => void parser.write(text),
     end: () => {

@@ -2,44 +2,66 @@
 import { matchesGlob, normalize } from 'node:path'
 
 export const INTEGRATION_FOLDER = 'test/integration/'
+/** Long runs that break things; they run when they are named, never with all others. */
+export const FAULTS_FOLDER = 'test/faults/'
 
 export interface Asked {
   help: boolean
-  /** Files, folders or globs; empty for all tests. */
+  /** Files, folders or globs; empty for all tests but the fault runs. */
   paths: string[]
   /** Passed on to tap. An option's value must be joined to it by "=", as in --jobs=1. */
   options: string[]
 }
 
-export const readArguments = (args: readonly string[]): Asked => ({
-  help: args.includes('--help') || args.includes('-h'),
-  paths: args.filter((arg) => !arg.startsWith('-')),
-  options: args.filter((arg) => arg.startsWith('-')),
-})
+export const readArguments = (args: readonly string[]): Asked => {
+  const paths = args.filter((arg) => !arg.startsWith('-'))
+  // `npm run faults` brings its folder along: what a person named besides is what is meant.
+  const [first, ...others] = paths
+  return {
+    help: args.includes('--help') || args.includes('-h'),
+    paths: first !== undefined && others.length > 0 && isFaultsFolder(first) ? others : paths,
+    options: args.filter((arg) => arg.startsWith('-')),
+  }
+}
+
+const withoutSlash = (path: string): string => normalize(path).replace(/\/$/, '')
+
+const isFaultsFolder = (path: string): boolean => `${withoutSlash(path)}/` === FAULTS_FOLDER
 
 const isNamed = (file: string, path: string): boolean => {
-  const plain = normalize(path).replace(/\/$/, '')
+  const plain = withoutSlash(path)
   return file === plain || plain === '.' || file.startsWith(`${plain}/`) || matchesGlob(file, plain)
 }
 
 /**
- * The files that one of the paths names, as file, folder or glob; all of them when there are no paths.
+ * The files that one of the paths names, as file, folder or glob; all of them but the fault runs when there are no paths.
  * `missing` are the paths that name no test file.
  */
 export const filesFor = (paths: readonly string[], all: readonly string[]): { files: string[]; missing: string[] } => ({
-  files: all.filter((file) => paths.length === 0 || paths.some((path) => isNamed(file, path))),
+  files: all.filter((file) => (paths.length === 0 ? !file.startsWith(FAULTS_FOLDER) : paths.some((path) => isNamed(file, path)))),
   missing: paths.filter((path) => !all.some((file) => isNamed(file, path))),
 })
 
 export interface Selection {
+  /** Share one control plane, which the runner starts. */
   integration: string[]
+  /** Start control planes of their own. */
+  faults: string[]
   others: string[]
 }
 
-export const selectFiles = (files: readonly string[]): Selection => ({
-  integration: files.filter((file) => file.startsWith(INTEGRATION_FOLDER)),
-  others: files.filter((file) => !file.startsWith(INTEGRATION_FOLDER)),
-})
+export const selectFiles = (files: readonly string[]): Selection => {
+  const integration = files.filter((file) => file.startsWith(INTEGRATION_FOLDER))
+  const faults = files.filter((file) => file.startsWith(FAULTS_FOLDER))
+  return { integration, faults, others: files.filter((file) => !integration.includes(file) && !faults.includes(file)) }
+}
+
+/** A fault run waits for leases, restarts and clean-up: longer than any other test file. In seconds. */
+const FAULTS_TIMEOUT_S = 900
+
+/** What tap is told beyond what was asked. An option that was given stands. */
+export const optionsFor = (options: readonly string[], { faults }: Pick<Selection, 'faults'>): string[] =>
+  faults.length === 0 || options.some((option) => /^(--timeout|-t)/.test(option)) ? [...options] : [...options, `--timeout=${FAULTS_TIMEOUT_S}`]
 
 /** What the runner counted: single assertions, and each test file that failed as a whole. */
 export interface Counts {
@@ -56,15 +78,15 @@ export interface Outcome {
   counts: Counts
   /** tap's exit code. */
   runnerCode: number
-  /** Why integration tests did not run, if any were selected. */
+  /** Why the tests that need a control plane did not run, if any were selected. */
   unavailable?: string
   /** CI=true: what did not run has failed. */
   isCi: boolean
 }
 
 /**
- * Exit code and final counts. A runner that fails without a failed test, no test at all, and integration tests
- * that did not run in CI are failures of their own: they must show in the counts too.
+ * Exit code and final counts. A runner that fails without a failed test, no test at all, and tests that need a
+ * control plane and did not run in CI are failures of their own: they must show in the counts too.
  */
 export const judge = ({ counts, runnerCode, unavailable, isCi }: Outcome): { exitCode: number; counts: Counts } => {
   const ranNothing = counts.passed + counts.failed === 0
@@ -74,13 +96,16 @@ export const judge = ({ counts, runnerCode, unavailable, isCi }: Outcome): { exi
   return { counts: judged, exitCode: judged.failed > 0 ? 1 : 0 }
 }
 
+const foldersOf = (files: readonly string[]): string =>
+  [INTEGRATION_FOLDER, FAULTS_FOLDER].filter((folder) => files.some((file) => file.startsWith(folder))).join(' and ')
+
 /** Several lines, so that nobody overlooks them. */
 export const unavailableLines = (files: readonly string[], reason: string, isCi: boolean): string[] => [
   '',
   '!'.repeat(78),
-  `The integration tests did NOT run: ${files.length} file(s) in ${INTEGRATION_FOLDER} need a real control plane.`,
+  `The integration tests did NOT run: ${files.length} file(s) in ${foldersOf(files)} need a real control plane.`,
   `Why: ${reason}`,
-  'What to do: run "npm run control-plane", which says how to get one, then "npm test" again.',
+  'What to do: run "npm run control-plane", which says how to get one, then this again.',
   isCi ? 'CI=true: this counts as a failure.' : 'The tests that need no control plane did run; their counts follow.',
   '!'.repeat(78),
   '',

@@ -30,6 +30,13 @@ await test('in CI that is a failure, although the other tests passed', async (t)
   t.equal(lastLine(result), '3 passed, 1 failed')
 })
 
+await test('fault runs without a control plane have not run, which is a failure', async (t) => {
+  const result = await runTests(await temporaryFolder(t), {}, 'test/faults', '--jobs=1')
+  t.equal(result.code, 1)
+  t.match(result.stdout, /The integration tests did NOT run: \d+ file\(s\) in test\/faults\/ need/)
+  t.equal(lastLine(result), '0 passed, 1 failed')
+})
+
 await test('a path that names no test is a failure', async (t) => {
   const result = await runTests(await temporaryFolder(t), {}, 'test/no-such.test.ts')
   t.equal(result.code, 1)

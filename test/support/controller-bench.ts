@@ -51,7 +51,7 @@ const sentence = ({ verb, resource, name }: Call): string => `${verb} ${resource
 
 export const controllerBench = (t: Test): Bench => {
   const time = fakeTime(NOW)
-  const kube = memoryKube({ now: () => time.clock.now() })
+  const kube = memoryKube({ now: () => time.clock.now(), after: (ms, run) => time.timers.after(ms, run) })
   kube.serve(TASKS)
   const breaches: string[] = []
   const lookAtRoles = (): void => {

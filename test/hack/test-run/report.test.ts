@@ -1,5 +1,7 @@
 import { test } from 'tap'
+import { countsComment } from '../../../hack/test-run/counts.ts'
 import { createReport } from '../../../hack/test-run/report.ts'
+import { untilTrue } from '../../support/eventually.ts'
 
 /** What tap says of: two files that passed, one with a failed assertion, one that crashed after its tests passed, one that did not load. */
 const STREAM = `TAP version 14
@@ -69,4 +71,25 @@ await test('a failure is shown with the test that it is in and what was found', 
 
 await test('a runner that says nothing has counted nothing', async (t) => {
   t.strictSame(createReport(() => undefined).end(), { passed: 0, failed: 0, skipped: 0 })
+})
+
+await test('what a test has counted is shown with its name, as it comes', async (t) => {
+  const lines: string[] = []
+  const report = createReport((line) => lines.push(line))
+  report.write(`TAP version 14\n# Subtest: test/faults/a.test.ts\n    # an ordinary comment\n    # Subtest: it is killed\n`)
+  report.write(`        # ${countsComment({ requests: 200, kills: 3, slowest: '9.7 s' })}\n`)
+  t.strictSame(lines, ['  # it is killed: requests 200, kills 3, slowest 9.7 s'])
+  report.write('        ok 1 - fine\n        1..1\n    ok 1 - it is killed # time=1ms\n    1..1\nok 1 - test/faults/a.test.ts # time=20ms\n1..1\n')
+  t.strictSame(report.end(), { passed: 1, failed: 0, skipped: 0 })
+})
+
+await test('a test that takes long is named while it runs, and no other', async (t) => {
+  const lines: string[] = []
+  const report = createReport((line) => lines.push(line), 20)
+  report.write('TAP version 14\n# Subtest: test/faults/a.test.ts\n    # Subtest: quick\n        ok 1 - fine\n        1..1\n    ok 1 - quick # time=1ms\n')
+  report.write('    # Subtest: slow\n        ok 1 - so far\n')
+  await untilTrue('both are named', () => lines.length === 2)
+  t.strictSame(lines, ['  … test/faults/a.test.ts', '  … slow'])
+  report.write('        1..1\n    ok 2 - slow # time=1ms\n    1..2\nok 1 - test/faults/a.test.ts # time=20ms\n1..1\n')
+  t.strictSame(report.end(), { passed: 2, failed: 0, skipped: 0 })
 })

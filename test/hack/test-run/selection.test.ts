@@ -1,10 +1,24 @@
 import { test } from 'tap'
-import { countsLine, filesFor, judge, readArguments, selectFiles, unavailableLines, type Outcome } from '../../../hack/test-run/selection.ts'
+import { countsLine, filesFor, judge, optionsFor, readArguments, selectFiles, unavailableLines, type Outcome } from '../../../hack/test-run/selection.ts'
 
 await test('paths and options are told apart', async (t) => {
   t.strictSame(readArguments([]), { help: false, paths: [], options: [] })
   t.strictSame(readArguments(['test/core', '--jobs=1', '-b']), { help: false, paths: ['test/core'], options: ['--jobs=1', '-b'] })
   t.match(readArguments(['--help']), { help: true })
+})
+
+await test('what is named besides the folder of the fault runs is what is meant', async (t) => {
+  t.strictSame(readArguments(['test/faults', '--jobs=1']).paths, ['test/faults'])
+  t.strictSame(readArguments(['test/faults', '--jobs=1', 'test/faults/a.test.ts']).paths, ['test/faults/a.test.ts'])
+  t.strictSame(readArguments(['./test/faults/', 'test/faults/{a,b}*.test.ts', '--bail']), { help: false, paths: ['test/faults/{a,b}*.test.ts'], options: ['--bail'] })
+  t.strictSame(readArguments(['test/core', 'test/faults/a.test.ts']).paths, ['test/core', 'test/faults/a.test.ts'])
+})
+
+await test('fault runs get the time they need, unless another was asked for', async (t) => {
+  t.strictSame(optionsFor(['--jobs=1'], { faults: [] }), ['--jobs=1'])
+  t.strictSame(optionsFor(['--jobs=1'], { faults: ['test/faults/a.test.ts'] }), ['--jobs=1', '--timeout=900'])
+  t.strictSame(optionsFor(['--timeout=5'], { faults: ['test/faults/a.test.ts'] }), ['--timeout=5'])
+  t.strictSame(optionsFor(['-t5'], { faults: ['test/faults/a.test.ts'] }), ['-t5'])
 })
 
 const ALL = ['test/core/gate.test.ts', 'test/core/time.test.ts', 'test/hack/core/x.test.ts']
@@ -26,9 +40,18 @@ for (const [sentence, { paths, files, missing = [] }] of Object.entries(PATHS))
     t.strictSame(filesFor(paths, ALL), { files, missing })
   })
 
-await test('only what is in test/integration needs a control plane', async (t) => {
-  t.strictSame(selectFiles(['test/core/gate.test.ts', 'test/integration/flow.test.ts', 'test/hack/integration/x.test.ts']), {
+await test('fault runs run only when they are named', async (t) => {
+  const all = ['test/core/gate.test.ts', 'test/faults/crash.test.ts', 'test/faults/watch.test.ts']
+  t.strictSame(filesFor([], all).files, ['test/core/gate.test.ts'])
+  t.strictSame(filesFor(['test/faults'], all).files, ['test/faults/crash.test.ts', 'test/faults/watch.test.ts'])
+  t.strictSame(filesFor(['test/faults/w*.test.ts'], all).files, ['test/faults/watch.test.ts'])
+  t.strictSame(filesFor(['test'], all).files, all)
+})
+
+await test('what is in test/integration shares a control plane, fault runs have their own', async (t) => {
+  t.strictSame(selectFiles(['test/core/gate.test.ts', 'test/integration/flow.test.ts', 'test/hack/integration/x.test.ts', 'test/faults/crash.test.ts']), {
     integration: ['test/integration/flow.test.ts'],
+    faults: ['test/faults/crash.test.ts'],
     others: ['test/core/gate.test.ts', 'test/hack/integration/x.test.ts'],
   })
 })
@@ -63,8 +86,8 @@ for (const [sentence, { outcome, exitCode, failed }] of Object.entries(VERDICTS)
   })
 
 await test('integration tests that did not run are told loudly, with the reason and what to do', async (t) => {
-  const text = unavailableLines(['test/integration/a.test.ts'], 'Go is not installed', true).join('\n')
-  t.match(text, /The integration tests did NOT run: 1 file\(s\)/)
+  const text = unavailableLines(['test/integration/a.test.ts', 'test/faults/b.test.ts'], 'Go is not installed', true).join('\n')
+  t.match(text, /The integration tests did NOT run: 2 file\(s\) in test\/integration\/ and test\/faults\/ need/)
   t.match(text, /Why: Go is not installed/)
   t.match(text, /npm run control-plane/)
   t.match(text, /CI=true: this counts as a failure/)

@@ -1,0 +1,74 @@
+/** The calls that load tests of the webhook make: through the API server, and as the API server makes them. */
+import https from 'node:https'
+import type { Test } from 'tap'
+import type { ControlPlane } from '../../hack/control-plane/start.ts'
+import { ANNOTATION, API_VERSION } from '../../src/api/names.ts'
+import { VALIDATING_WEBHOOK_CONFIGURATIONS } from '../../src/kube/resources.ts'
+import type { KubeClient } from '../../src/kube/client.ts'
+import { call, type Reply } from '../webhooks/sockets.ts'
+import { eventually } from './eventually.ts'
+import { WEBHOOK_HOST } from './webhook-service.ts'
+
+const SPEC = {
+  subject: { kind: 'ServiceAccount', name: 'builder', namespace: 'cicd' },
+  connectorRef: { name: 'harbor' },
+  context: { objectRef: { apiVersion: 'v1', kind: 'Pod', name: 'build', namespace: 'cicd' } },
+}
+const requestNamed = (name: string): object => ({ apiVersion: API_VERSION, kind: 'AccessRequest', metadata: { name }, spec: SPEC })
+
+/** Both hooks of requests, mutating and validating, answer one of these. */
+export const ADMISSIONS_A_CREATE = 2
+
+/**
+ * Dry runs of creating an AccessRequest, over kept connections of their own to the API server.
+ * @returns a call for startLoad
+ */
+export const throughApiServer = (t: Pick<Test, 'teardown'>, cluster: ControlPlane, namespace: string) => {
+  const agent = new https.Agent({ keepAlive: true })
+  t.teardown(() => agent.destroy())
+  const at = {
+    port: Number(new URL(cluster.server).port),
+    servername: 'localhost',
+    ca: cluster.caPem,
+    agent,
+    path: `/apis/${API_VERSION}/namespaces/${namespace}/accessrequests?dryRun=All`,
+    headers: { authorization: `Bearer ${cluster.description.adminToken}` },
+  }
+  return async (caller: number, turn: number): Promise<string | undefined> => {
+    const { status, body } = await call({ ...at, body: JSON.stringify(requestNamed(`load-${caller}-${turn}`)) })
+    // Who asked is what the mutating hook writes; the validating one is asked by failurePolicy Fail.
+    return status === 201 && body.includes(ANNOTATION.requestedBy) ? undefined : `${status} ${body}`
+  }
+}
+
+/** Waits until the API server reaches the webhook; the first calls may come before its Service or its CA. */
+export const untilAnswered = async (create: (caller: number, turn: number) => Promise<string | undefined>): Promise<void> => {
+  let last: string | undefined
+  await eventually(
+    'the API server reaches the webhook',
+    async () => {
+      last = await create(0, 0).catch(String)
+      return last === undefined ? true : undefined
+    },
+    60_000,
+    () => last,
+  )
+}
+
+const REVIEW = JSON.stringify({
+  apiVersion: 'admission.k8s.io/v1',
+  kind: 'AdmissionReview',
+  request: { uid: '705ab4f5-6393-11e8-b7cc-42010a800002', operation: 'CREATE', namespace: 'shared', userInfo: { username: 'alice' }, object: { ...requestNamed('load'), metadata: { name: 'load', namespace: 'shared' } } },
+})
+
+/** One question to the validating hook. @param ca what the caller trusts at this moment */
+export const askDirectly = (port: number, ca: string, agent?: https.Agent): Promise<Reply> =>
+  call({ port, ca, servername: WEBHOOK_HOST, path: '/validate/access-request?timeout=5s', body: REVIEW, ...(agent === undefined ? {} : { agent }) })
+
+export const wrongIn = ({ status, body }: Reply): string | undefined => (status === 200 && body.includes('"allowed":true') ? undefined : `${status} ${body}`)
+
+/** What the API server trusts: the caBundle of the webhook configuration. */
+export const readCaBundle = async (kube: KubeClient): Promise<string> => {
+  const configuration = await kube.get(VALIDATING_WEBHOOK_CONFIGURATIONS, undefined, 'access-gate')
+  return Buffer.from(configuration?.webhooks?.[0]?.clientConfig.caBundle ?? '', 'base64').toString('utf8')
+}
