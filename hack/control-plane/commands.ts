@@ -28,9 +28,11 @@ export interface ApiServerSettings {
   port: number
   credentials: Credentials
   audit?: { policyFile: string; logFile: string }
+  /** Added at the end. */
+  more?: readonly string[]
 }
 
-export const apiServerArguments = ({ port, credentials, audit }: ApiServerSettings): string[] => [
+export const apiServerArguments = ({ port, credentials, audit, more = [] }: ApiServerSettings): string[] => [
   `--etcd-servers=${ETCD_CLIENT}`,
   '--bind-address=127.0.0.1',
   // A loopback address may not be an endpoint of the Service "kubernetes", and a machine may have no other.
@@ -55,6 +57,7 @@ export const apiServerArguments = ({ port, credentials, audit }: ApiServerSettin
   `--proxy-client-cert-file=${credentials.proxyClient.certFile}`,
   `--proxy-client-key-file=${credentials.proxyClient.keyFile}`,
   ...(audit === undefined ? [] : [`--audit-policy-file=${audit.policyFile}`, `--audit-log-path=${audit.logFile}`]),
+  ...more,
 ]
 
 /** Of all controllers those that a Pod-less control plane needs. Not the Pod collector: it removes Pods whose node does not exist, as in tests. */

@@ -10,13 +10,19 @@ export interface StartCommand {
   logFile: string
 }
 
-/** Ends one program, or all when left out; the answer is its `exited`. */
+/** Ends one program; the answer is its `exited`. */
 export interface StopCommand {
   do: 'stop'
   name: string
 }
 
-export type GuardCommand = StartCommand | StopCommand
+/** Ends one program as a crash does: SIGKILL at once, to all that it started too. */
+export interface KillCommand {
+  do: 'kill'
+  name: string
+}
+
+export type GuardCommand = StartCommand | StopCommand | KillCommand
 
 export type GuardEvent =
   | { event: 'started'; name: string; pid: number }

@@ -58,7 +58,9 @@ const obey = (line: string): void => {
   const command: GuardCommand = JSON.parse(line)
   if (command.do === 'start') return start(command)
   const one = running.get(command.name)
-  if (one !== undefined) void stop(one)
+  if (one === undefined) return
+  if (command.do === 'kill') signalGroup(one.child, 'SIGKILL')
+  else void stop(one)
 }
 
 let isEnding = false

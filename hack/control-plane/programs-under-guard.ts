@@ -18,6 +18,8 @@ export interface Guard {
   onExit(listener: (name: string, reason: string) => void): void
   /** Ends the one program and waits until it is gone. */
   stop(name: string): Promise<void>
+  /** Ends the one program by SIGKILL, and waits until it is gone. */
+  kill(name: string): Promise<void>
   /** From now on the guard keeps this process alive no longer: when everything else is done, it ends, and the programs with it. */
   unref(): void
   /** Ends all programs, and removes the folder if so told; returns when the guard is gone. */
@@ -66,7 +68,35 @@ export const startGuard = (settings: GuardSettings): Guard => {
   })
   const send = (command: GuardCommand): void => void child.stdin.write(`${JSON.stringify(command)}\n`)
 
-  const eventOf = (name: string): Promise<GuardEvent> =>
+  const end = async (how: 'stop' | 'kill', name: string): Promise<void> => {
+    if (!pids.has(name)) return
+    const answer = eventOf(name)
+    send({ do: how, name })
+    await answer
+  }
+
+  /** Whoever waits for an answer of the guard must not end meanwhile. */
+  let waiting = 0
+  let isKept = true
+  const keepAlive = (): void => {
+    for (const handle of handles) {
+      if (isKept || waiting > 0) handle.ref()
+      else handle.unref()
+    }
+  }
+
+  const eventOf = async (name: string): Promise<GuardEvent> => {
+    waiting += 1
+    keepAlive()
+    try {
+      return await nextEvent(name)
+    } finally {
+      waiting -= 1
+      keepAlive()
+    }
+  }
+
+  const nextEvent = (name: string): Promise<GuardEvent> =>
     new Promise((resolve, reject) => {
       const onGone = (): void => reject(new ControlPlaneFailure('the guard process died; start again'))
       const listener = (event: GuardEvent): void => {
@@ -91,17 +121,15 @@ export const startGuard = (settings: GuardSettings): Guard => {
     },
     exitOf: (name) => exits.get(name),
     onExit: (listener) => void listeners.add((event) => event.event === 'exited' && listener(event.name, event.reason)),
-    stop: async (name) => {
-      if (!pids.has(name)) return
-      const answer = eventOf(name)
-      send({ do: 'stop', name })
-      await answer
-    },
+    stop: (name) => end('stop', name),
+    kill: (name) => end('kill', name),
     unref: () => {
-      for (const handle of handles) handle.unref()
+      isKept = false
+      keepAlive()
     },
     close: async () => {
-      for (const handle of handles) handle.ref()
+      isKept = true
+      keepAlive()
       child.stdin.end()
       await gone
       // The guard does this; it may have been killed.

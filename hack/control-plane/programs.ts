@@ -8,6 +8,9 @@ export const OPTIONAL_PROGRAMS = ['kube-controller-manager'] as const
 export const PROGRAMS = [...REQUIRED_PROGRAMS, ...OPTIONAL_PROGRAMS] as const
 export type Program = (typeof PROGRAMS)[number]
 
+/** Those that run as long as the control plane does. */
+export type ServerProgram = Exclude<Program, 'kubectl'>
+
 /** Absolute paths. The controller manager is not in every source. */
 export interface Binaries {
   etcd: string

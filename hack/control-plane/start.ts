@@ -1,6 +1,5 @@
 /** Starts a control plane on this machine and stops it again. */
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { messageOf } from '../../src/errors.ts'
@@ -12,10 +11,10 @@ import { ControlPlaneFailure } from './failure.ts'
 import { freePort } from './free-port.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { takeLock } from './lock.ts'
-import type { Binaries } from './programs.ts'
-import { startGuard, type Guard } from './programs-under-guard.ts'
+import type { Binaries, ServerProgram } from './programs.ts'
+import { startGuard } from './programs-under-guard.ts'
 import { resolveBinaries } from './resolve.ts'
-import { lastLines } from './run.ts'
+import { createSite, killProgram, logTail, restartProgram, startProgram, throwIfEnded, type Site } from './site.ts'
 import { MISSING_WITHOUT_CONTROLLER_MANAGER, standInForControllerManager } from './stand-in.ts'
 
 export interface ControlPlaneOptions {
@@ -25,6 +24,8 @@ export interface ControlPlaneOptions {
   apiPort?: number
   /** A file to which the API server writes who did what (level Metadata, one JSON object a line). */
   auditLog?: string
+  /** More options of the API server, such as `--admission-control-config-file=…`. */
+  apiServerOptions?: readonly string[]
   log: (line: string) => void
   /** Aborting stops the control plane, also during its start. */
   signal?: AbortSignal
@@ -50,10 +51,17 @@ export interface ControlPlane extends ClusterAccess {
   requestHeader: RequestHeader
   /** Plain data for other processes; holds the administrator's token. */
   description: ClusterDescription
-  /** Process ids by program, and of the guard. */
+  /** Process ids by program, and of the guard; as they are now. */
   pids: Record<string, number>
   /** Resolves with one sentence when a program ends that nobody stopped. */
   died: Promise<string>
+  /** Ends one program by SIGKILL, as a crash does; `died` does not tell of it. Returns when it is gone. */
+  kill(program: ServerProgram): Promise<void>
+  /**
+   * Starts a killed program again: same data, port and credentials. Returns once the API server answers, if it and its etcd are to run.
+   * @throws ControlPlaneFailure when it was not killed, or does not come up
+   */
+  restart(program: ServerProgram): Promise<void>
   /** Ends everything and removes a temporary folder. More calls change nothing. */
   stop(): Promise<void>
 }
@@ -62,34 +70,6 @@ const READY_MS = 60_000
 const PORT_TRIES = 3
 /** Milliseconds from SIGTERM to SIGKILL. Kept data gets time to be written; there is nothing to lose in a temporary folder. */
 const GRACE_MS = { kept: 10_000, temporary: 2_000 }
-
-/** The folder and the programs of one control plane. */
-interface Site {
-  folder: string
-  guard: Guard
-  pids: Record<string, number>
-}
-
-const logFileOf = (site: Site, program: string): string => join(site.folder, 'logs', `${program}.log`)
-
-const logTail = async (site: Site, program: string): Promise<string> => {
-  const file = logFileOf(site, program)
-  return existsSync(file) ? lastLines(await readFile(file, 'utf8'), 12) : ''
-}
-
-const startProgram = async (site: Site, name: string, command: string, args: string[]): Promise<void> => {
-  const logFile = logFileOf(site, name)
-  await rm(logFile, { force: true })
-  site.pids[name] = await site.guard.start({ name, command, args, cwd: site.folder, logFile })
-}
-
-/** @throws ControlPlaneFailure with the end of the program's log when one of them has ended */
-const throwIfEnded = async (site: Site, programs: readonly string[]): Promise<void> => {
-  for (const program of programs) {
-    const reason = site.guard.exitOf(program)
-    if (reason !== undefined) throw new ControlPlaneFailure(`${program} ended at its start (${reason}); the end of its log:\n${await logTail(site, program)}`)
-  }
-}
 
 const waitUntilReady = async (site: Site, server: string, credentials: Credentials, signal: AbortSignal | undefined): Promise<void> => {
   // Another program may listen on the port, and say nothing: ask again soon, and see whether ours has ended.
@@ -121,7 +101,7 @@ const startApiServer = async (site: Site, binaries: Binaries, credentials: Crede
   for (let attempt = 1; ; attempt++) {
     const port = options.apiPort ?? (await freePort())
     const server = `https://127.0.0.1:${port}`
-    await startProgram(site, 'kube-apiserver', binaries.kubeApiserver, apiServerArguments({ port, credentials, ...(audit !== undefined && { audit }) }))
+    await startProgram(site, 'kube-apiserver', binaries.kubeApiserver, apiServerArguments({ port, credentials, more: options.apiServerOptions ?? [], ...(audit !== undefined && { audit }) }))
     try {
       await waitUntilReady(site, server, credentials, options.signal)
       return server
@@ -170,7 +150,7 @@ export const startControlPlane = async (options: ControlPlaneOptions): Promise<C
   signal?.throwIfAborted()
   const { folder, release } = await claimFolder(dataDir)
   const guard = startGuard(dataDir === undefined ? { removeAtEnd: folder, graceMs: GRACE_MS.temporary } : { graceMs: GRACE_MS.kept })
-  const site: Site = { folder, guard, pids: { guard: guard.pid } }
+  const site = createSite(folder, guard)
   const ending = new AbortController()
 
   const end = async (): Promise<void> => {
@@ -185,7 +165,7 @@ export const startControlPlane = async (options: ControlPlaneOptions): Promise<C
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => (stopping ??= end())
   const onAbort = (): void => void stop().catch((error: unknown) => log(`the control plane did not stop as it should: ${messageOf(error)}`))
-  const died = new Promise<string>((tell) => guard.onExit((name, reason) => stopping === undefined && tell(`${name} ended (${reason})`)))
+  const died = new Promise<string>((tell) => guard.onExit((name, reason) => stopping === undefined && !site.killed.has(name) && tell(`${name} ended (${reason})`)))
   signal?.addEventListener('abort', onAbort)
 
   try {
@@ -204,9 +184,28 @@ export const startControlPlane = async (options: ControlPlaneOptions): Promise<C
     signal?.throwIfAborted()
 
     const clientKeyPem = await readFile(credentials.proxyClient.keyFile, 'utf8')
+    const restart = async (program: ServerProgram): Promise<void> => {
+      await restartProgram(site, program)
+      if (!site.killed.has('etcd') && !site.killed.has('kube-apiserver')) await waitUntilReady(site, server, credentials, signal)
+      else await throwIfEnded(site, [program])
+    }
     const requestHeader = { caPem: credentials.requestHeaderCa.certPem, clientCertPem: credentials.proxyClient.certPem, clientKeyPem }
     guard.unref()
-    return { ...createClusterAccess(description), adminKubeconfig, server, caPem, binaries, hasControllerManager, requestHeader, description, pids: site.pids, died, stop }
+    return {
+      ...createClusterAccess(description),
+      adminKubeconfig,
+      server,
+      caPem,
+      binaries,
+      hasControllerManager,
+      requestHeader,
+      description,
+      pids: site.pids,
+      died,
+      kill: (program) => killProgram(site, program),
+      restart,
+      stop,
+    }
   } catch (error) {
     await stop()
     // What was in progress failed because it was stopped.

@@ -16,6 +16,7 @@ await test('the API server is reached from this machine only, and asks RBAC alon
   t.ok(args.includes('--secure-port=6443'))
   t.ok(args.includes('--authorization-mode=RBAC'))
   t.strictSame(args.filter((argument) => argument.startsWith('--audit')), [])
+  t.strictSame(apiServerArguments({ port: 6443, credentials, more: ['--v=2'] }), [...args, '--v=2'])
 })
 
 await test('no token is on a command line, where every user of the machine could read it', async (t) => {

@@ -82,6 +82,19 @@ await test('one program is stopped and started again under the same name, the ot
   t.notOk(isRunning(again) || isRunning(two))
 })
 
+await test('one program is killed, with its own children and without a word, the other one stays', async (t) => {
+  const folder = await temporaryFolder(t)
+  const guard = startGuard({ graceMs: 60_000 })
+  const stubborn = await guard.start(shell(folder, 'stubborn', "trap 'echo asked' TERM; sleep 600 & wait; sleep 600"))
+  const other = await guard.start(shell(folder, 'other', 'exec sleep 600'))
+  await guard.kill('stubborn')
+  await untilTrue('its children are gone', () => !isRunning(-stubborn))
+  t.equal(guard.exitOf('stubborn'), 'signal SIGKILL')
+  t.equal(await readFile(join(folder, 'stubborn.log'), 'utf8'), '')
+  t.ok(isRunning(other))
+  await guard.close()
+})
+
 await test('a program that cannot be started is an error that names it', async (t) => {
   const folder = await temporaryFolder(t)
   const guard = startGuard({ graceMs: 200 })
