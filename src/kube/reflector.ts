@@ -39,9 +39,12 @@ export interface Reflector {
   stale(now: number, maxAgeMs: number): boolean
 }
 
-const BACKOFF = { baseMs: 1_000, capMs: 30_000 }
+/** Capped low: what is revoked waits for this, and a few watches are no burden for an API server that recovers. */
+const BACKOFF = { baseMs: 1_000, capMs: 10_000 }
+/** A server that asks for more time gets it, up to this. */
+const LONGEST_PAUSE_MS = 30_000
 /** A watch that lasted so long was sound; what ended it is a first failure again. */
-const HEALTHY_MS = 10_000
+const HEALTHY_MS = 5_000
 /** One that the server ends sooner than this is as good as refused. */
 const TOO_SHORT_MS = 1_000
 /** After so many failures in a row the version to go on from is doubted too. */
@@ -146,7 +149,7 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
   const recover = async (error: unknown, signal: AbortSignal): Promise<void> => {
     failures += 1
     if (isCoded(error, 'KUBE_EXPIRED') || isCoded(error, 'KUBE_INVALID') || failures % RELIST_AFTER === 0) version = undefined
-    const delayMs = Math.max(backoffMs(failures - 1, { ...BACKOFF, random }), Math.min(retryAfterOf(error), BACKOFF.capMs))
+    const delayMs = Math.max(backoffMs(failures - 1, { ...BACKOFF, random }), Math.min(retryAfterOf(error), LONGEST_PAUSE_MS))
     complain(error, delayMs)
     await sleep(timers, delayMs, signal)
   }
