@@ -200,10 +200,15 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
   const pod = inert ? undefined : confirmed === undefined ? await readPod(sources, request) : confirmed.pod
   const connector = inert ? undefined : confirmed === undefined ? await readConnector(sources, request) : confirmed.connector
   const podState = podFact(request, pod)
-  const configMap = (name: string): ConfigMap | undefined =>
-    confirmed?.configMaps.has(name) ? confirmed.configMaps.get(name) : caches.configMaps.get(SYSTEM_NAMESPACE, name)
+  // Each is read once: what is decided on must be what the checks below were looked up by, also when a watch tells news meanwhile.
+  const configMaps = new Map<string, ConfigMap | undefined>(confirmed?.configMaps)
+  const configMap = (name: string): ConfigMap | undefined => {
+    if (!configMaps.has(name)) configMaps.set(name, caches.configMaps.get(SYSTEM_NAMESPACE, name))
+    return configMaps.get(name)
+  }
   const surroundings = {
     request,
+    flags: readFlags(configMap(FLAGS_CONFIG_MAP)),
     pod: podState,
     connector: connectorOf(connector),
     policies: confirmed?.policies ?? [...caches.policies.byIndex('namespace', metadata.namespace ?? '')],
@@ -229,7 +234,6 @@ export const gatherFacts = async (sources: FactSources, request: AccessRequest, 
     confirmed !== undefined && (checksRecordedAsPassed(status) || needed.every(({ policy, check }) => confirmed.checks.has(confirmedKey(policy, check))))
   return {
     ...surroundings,
-    flags: readFlags(configMap(FLAGS_CONFIG_MAP)),
     checks: (policy, check) => checks.get(checkKey(policy, check)) ?? { unreadable: `check "${check}" of AccessPolicy ${policy} was not looked for yet`, failed: false },
     grants: observedGrants(sources, request, deleted),
     grantErrors,

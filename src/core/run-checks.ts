@@ -65,9 +65,12 @@ export const resolveTemplates = (pass: Pass): Missing => {
 
 export const snapshotsOf = (matched: readonly AccessPolicy[]): PolicySnapshot[] => matched.map(({ metadata, spec }) => ({ name: metadata.name, policySpec: spec }))
 
+type Surroundings = Pick<RequestFacts, 'request' | 'flags' | 'connector' | 'policies' | 'templates' | 'pod'>
+
 /** The policies on record, or else those that match, with every template taken that can be: what there is to look for before a decision. */
-export const plannedPolicies = ({ request, connector, policies, templates, pod }: Pick<RequestFacts, 'request' | 'connector' | 'policies' | 'templates' | 'pod'>): PolicySnapshot[] => {
+export const plannedPolicies = ({ request, flags, connector, policies, templates, pod }: Surroundings): PolicySnapshot[] => {
   const recorded = request.status?.policies ?? []
+  if (recorded.length === 0 && flags.state !== 'on') return []
   const planned = recorded.length > 0 || connector === undefined ? recorded : snapshotsOf(matchingPolicies(policies, connector))
   return pod.state === 'live' && !isResolved(planned) ? takeTemplates(planned, templates, pod.pod).policies : planned
 }

@@ -102,6 +102,33 @@ await test('with everything in the caches nothing is asked', async (t) => {
   t.equal(facts.templates('none'), undefined)
 })
 
+await test('a template that changes while the rest is read is decided on as it was looked up by', async (t) => {
+  const g = ground()
+  fill(g)
+  const facts = await gatherFacts(g.sources, g.request, NOTHING)
+  const before = facts.templates('in-pod')
+  const changed = before === undefined ? undefined : { ...before, data: { rules: '[]' }, metadata: { ...before.metadata, resourceVersion: '900' } }
+  if (changed !== undefined) g.caches.configMaps.put(changed)
+  t.equal(g.caches.configMaps.get('connectors-system', 'in-pod')?.data?.['rules'], '[]')
+  t.equal(facts.templates('in-pod'), before)
+})
+
+await test('with approval off no kind of checks is looked for, unless the request has policies on record', async (t) => {
+  for (const [request, kinds] of [[{}, 0], [MATCHED, 1]] as const) {
+    const g = ground(request)
+    fill(g)
+    g.both(CONFIG_MAPS, g.caches.configMaps, { ...flagsOf('false'), metadata: { ...flagsOf('false').metadata, resourceVersion: '900' } })
+    const asked: string[] = []
+    const lookup: FactSources['checks']['lookup'] = (apiVersion, kind) => {
+      asked.push(kind)
+      return g.sources.checks.lookup(apiVersion, kind)
+    }
+    const facts = await gatherFacts({ ...g.sources, checks: { lookup } }, g.request, NOTHING)
+    t.equal(facts.flags.state, 'off')
+    t.equal(new Set(asked).size, kinds)
+  }
+})
+
 type PodCase = { request?: RequestOptions; cached?: Parameters<typeof podOf>[0]; live?: Parameters<typeof podOf>[0]; asked: boolean; fact: object; watched: boolean }
 const CEL = { status: statusOf({}, [snapshotOf({ checks: [resolvedCheck('approval', { cel: 'object.x' })] })]) }
 const PODS_SEEN: Record<string, PodCase> = {

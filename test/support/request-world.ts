@@ -244,6 +244,7 @@ export class World {
       [...objects.values()].filter(({ metadata }) => !deleted.has(metadata.name))
     const surroundings: Parameters<typeof plannedPolicies>[0] = {
       request,
+      flags: readFlags(scene.configMaps.get(FLAGS_CONFIG_MAP)),
       pod: podFact(request, structuredClone(pod)),
       connector: isDeleted(connector) ? undefined : structuredClone(connector),
       // A confirmation reads the policies only where they are still to be matched.
@@ -252,7 +253,6 @@ export class World {
     }
     return freeze<RequestFacts>({
       ...surroundings,
-      flags: readFlags(scene.configMaps.get(FLAGS_CONFIG_MAP)),
       checks: (policyName, checkName) => {
         const find = (among: readonly PolicySnapshot[]) => {
           const policy = among.find(({ name }) => name === policyName)
