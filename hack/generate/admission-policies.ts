@@ -19,8 +19,6 @@ export interface Guard {
   group: string
   resources: string[]
   operations: string[]
-  /** It holds what an administrator may change: an upgrade then leaves it alone, as it does with the flags. */
-  installedOnce?: true
   matchCondition?: Named
   variables?: Named[]
   /** The first one that fails is what the user reads. */
@@ -107,14 +105,12 @@ export const REQUEST_STATUS: Guard = {
   ],
 }
 
-const INSTALLED_ONCE = { labels: { 'connectors.alauda.io/install': 'once' }, annotations: { 'kustomize.toolkit.fluxcd.io/ssa': 'IfNotPresent' } }
-
 /** The policy and its binding, ready to be applied. */
 export const admissionPolicy = (guard: Guard): [policy: object, binding: object] => [
   {
     apiVersion: 'admissionregistration.k8s.io/v1',
     kind: 'ValidatingAdmissionPolicy',
-    metadata: { name: guard.name, ...(guard.installedOnce === true ? INSTALLED_ONCE : {}) },
+    metadata: { name: guard.name },
     spec: {
       failurePolicy: 'Fail',
       matchConstraints: {

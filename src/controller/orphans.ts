@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { KubeObject } from '../api/meta.ts'
 import { ANNOTATION, LABEL } from '../api/names.ts'
-import type { EventSink, Reader, Writer } from '../kube/ports.ts'
+import type { EventRecord, EventSink, Reader, Writer } from '../kube/ports.ts'
 import { ACCESS_REQUESTS, ROLE_BINDINGS, ROLES } from '../kube/resources.ts'
 import { storeKey } from '../kube/store.ts'
 import { deleteObserved } from './apply-effects.ts'
@@ -35,21 +35,22 @@ export const sweepOrphans = async (ports: OrphanPorts, namespace: string, name: 
   const live = await reader.get(ACCESS_REQUESTS, namespace, name)
   const roles = orphansOf(found.roles, live?.metadata.uid)
   const bindings = orphansOf(found.bindings, live?.metadata.uid)
-  for (const orphan of new Set([...bindings, ...roles].map(({ metadata }) => metadata.name))) {
-    const role = roles.find(({ metadata }) => metadata.name === orphan)
-    const binding = bindings.find(({ metadata }) => metadata.name === orphan)
-    await deleteObserved({ writer }, role, binding)
-    const [object, kind] = binding === undefined ? [role, ROLES] : [binding, ROLE_BINDINGS]
-    const { annotations, labels, uid: objectUid } = object?.metadata ?? {}
-    const note = `${kind.kind} ${namespace}/${orphan} was deleted: AccessRequest ${key}, which it says it belongs to, is gone`
-    logger.warn({ accessRequest: key, role: orphan, podUid: annotations?.[ANNOTATION.podUid], policies: labels?.[LABEL.accessPolicy], reason: REASON }, note)
-    onNotice(REASON)
-    await events.emit({
-      type: 'Warning',
-      reason: REASON,
-      action: 'Revoke',
-      note,
-      regarding: { apiVersion: kind.apiVersion, kind: kind.kind, namespace, name: orphan, uid: objectUid ?? '' },
-    })
+  const told: EventRecord[] = []
+  try {
+    for (const orphan of new Set([...bindings, ...roles].map(({ metadata }) => metadata.name))) {
+      const role = roles.find(({ metadata }) => metadata.name === orphan)
+      const binding = bindings.find(({ metadata }) => metadata.name === orphan)
+      await deleteObserved({ writer }, role, binding)
+      const [object, kind] = binding === undefined ? [role, ROLES] : [binding, ROLE_BINDINGS]
+      const { annotations, labels, uid: objectUid } = object?.metadata ?? {}
+      const note = `${kind.kind} ${namespace}/${orphan} was deleted: AccessRequest ${key}, which it says it belongs to, is gone`
+      logger.warn({ accessRequest: key, role: orphan, podUid: annotations?.[ANNOTATION.podUid], policies: labels?.[LABEL.accessPolicy], reason: REASON }, note)
+      onNotice(REASON)
+      const regarding = { apiVersion: kind.apiVersion, kind: kind.kind, namespace, name: orphan, uid: objectUid ?? '' }
+      told.push({ type: 'Warning', reason: REASON, action: 'Revoke', note, regarding })
+    }
+  } finally {
+    // No deletion waits for an Event, and none that was done goes untold when a later one fails.
+    await Promise.all(told.map((event) => events.emit(event)))
   }
 }

@@ -118,11 +118,12 @@ export const runController = async (options: ControllerOptions, kube: Controller
   registerProcessMetrics(metrics.register)
   const writer = leaderOnly(kube, lease)
   const own: OwnWrites = new OwnWrites((key) => loops.request(key))
+  const events = eventSink({ writer, clock, timers, random: Math.random, log: logger, signal: stopping.signal, reportingInstance: options.identity })
   const loops = createLoops({
     reconcile: {
       reader: kube,
       writer,
-      events: eventSink({ writer, clock, timers, random: Math.random, log: logger, signal: stopping.signal, reportingInstance: options.identity }),
+      events,
       caches,
       checks,
       own,
@@ -168,7 +169,11 @@ export const runController = async (options: ControllerOptions, kube: Controller
     followKinds(caches, checks)
     // A leader that has not read them yet would write into every status that it has not.
     await atMost(FIRST_READ_MS, checks.answered(), timers, stopping.signal)
-    await lease.run({ onStartedLeading: (signal) => loops.run(signal), signal: stopping.signal })
+    const term = async (signal: AbortSignal): Promise<void> => {
+      await loops.run(signal)
+      await events.finish()
+    }
+    await lease.run({ onStartedLeading: term, signal: stopping.signal })
   }
   const leadership = lead()
 

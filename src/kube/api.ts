@@ -180,6 +180,7 @@ async function* openWatch<T extends KubeObject>(transport: Transport, resource: 
   try {
     const opened = await transport.open(call)
     if ('answer' in opened) throw failed(call, opened.answer)
+    options.onOpen?.()
     yield* watchEvents<T>(opened.stream as AsyncIterable<Buffer>, describe(call))
   } catch (error) {
     if (signal?.aborted) return

@@ -14,14 +14,18 @@ const MAX_NOTE = 1024
 const MAX_WORD = 128
 const MAX_NAME = 253
 
-/** Whoever did what an Event tells of waits for it: three attempts and the pauses between them take 6.5 s at most. */
+/** One Event has three attempts at most; whoever did what it tells of waits for the first of them alone, and not even for that in bad times. */
 const ATTEMPTS = 3
 const ATTEMPT_MS = 1_500
 const PAUSE = { baseMs: 200, capMs: 500 }
 /** The API server may ask for a pause; a longer one than this is not waited for. */
 const LONGEST_PAUSE_MS = 1_000
-/** An Event that meets this many others in a pause is given up: an API server that takes none of them is not asked more. */
-const MAX_PAUSED = 64
+/** How many Events are tried again at a time: few, so that they take no connections from the writes that matter. */
+const LANES = 4
+/** How many more may wait for their turn; what comes on top is given up. */
+const MAX_WAITING = 1_000
+/** How long the end of a term waits for what is under way. */
+const FINISH_MS = 1_500
 
 export interface EventOptions {
   writer: Pick<Writer, 'create'>
@@ -72,39 +76,84 @@ export const eventObject = (event: EventRecord, now: number, reportingInstance: 
   }
 }
 
-export const eventSink = ({ writer, clock, timers, random, log, signal, reportingInstance }: EventOptions): EventSink => {
-  let paused = 0
+export interface BackgroundEventSink extends EventSink {
+  /**
+   * Waits for all that was emitted, for a second and a half at most; what is not recorded then is given up. Never rejects. For the end of
+   * a term: later nothing could be sent.
+   */
+  finish(): Promise<void>
+}
 
-  const pause = async (ms: number): Promise<void> => {
-    paused += 1
-    await sleep(timers, ms, signal)
-    paused -= 1
+interface Waiting {
+  record: EventRecord
+  event: Event
+  /** How many attempts have failed. */
+  failed: number
+  /** Milliseconds to wait before the next one. */
+  pauseMs: number
+}
+
+/**
+ * While the API server takes Events, `emit` resolves when there was an answer. When an attempt fails in a way that may pass, the Event is
+ * tried again in the background, and until that is through nobody waits for any Event: revokes are not held up by an API server that
+ * takes none.
+ */
+export const eventSink = ({ writer, clock, timers, random, log, signal, reportingInstance }: EventOptions): BackgroundEventSink => {
+  let waiting: Waiting[] = []
+  let lanes = 0
+  /** Settles when the lanes that were opened so far have closed. */
+  let closed: Promise<unknown> = Promise.resolve()
+
+  const giveUp = ({ reason, regarding: { kind, namespace, name } }: EventRecord, why: string): void => {
+    log.warn({ reason, regarding: `${kind} ${namespace}/${name}`, error: why }, 'an Event could not be recorded')
   }
 
-  /** @throws CodedError KUBE_*, NOT_LEADER of the last attempt */
-  const record = async (event: Event): Promise<void> => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await writer.create(EVENTS, event, { timeoutMs: ATTEMPT_MS })
-        return
-      } catch (error) {
-        // It is there: said before, or by an attempt whose answer was lost.
-        if (isCoded(error, 'KUBE_CONFLICT')) return
-        const pauseMs = Math.max(backoffMs(attempt - 1, { ...PAUSE, random }), retryAfterOf(error))
-        if (!isCoded(error, 'KUBE_UNAVAILABLE') || attempt === ATTEMPTS || paused >= MAX_PAUSED || pauseMs > LONGEST_PAUSE_MS) throw error
-        await pause(pauseMs)
+  /** @returns what is left to do, undefined for an Event that is recorded or given up */
+  const attempt = async ({ record, event, failed }: Waiting): Promise<Waiting | undefined> => {
+    try {
+      await writer.create(EVENTS, event, { timeoutMs: ATTEMPT_MS })
+    } catch (error) {
+      // It is there: said before, or by an attempt whose answer was lost.
+      if (isCoded(error, 'KUBE_CONFLICT')) return undefined
+      const pauseMs = Math.max(backoffMs(failed, { ...PAUSE, random }), retryAfterOf(error))
+      if (isCoded(error, 'KUBE_UNAVAILABLE') && failed + 1 < ATTEMPTS && pauseMs <= LONGEST_PAUSE_MS) return { record, event, failed: failed + 1, pauseMs }
+      giveUp(record, messageOf(error))
+    }
+    return undefined
+  }
+
+  const lane = async (): Promise<void> => {
+    lanes += 1
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      for (let left: Waiting | undefined = next; left !== undefined; left = await attempt(left)) {
+        if (left.pauseMs > 0) await sleep(timers, left.pauseMs, signal)
       }
     }
+    lanes -= 1
+  }
+
+  const later = (left: Waiting): void => {
+    if (waiting.length >= MAX_WAITING) {
+      giveUp(left.record, 'too many others wait for their turn')
+      return
+    }
+    waiting.push(left)
+    if (lanes < LANES) closed = Promise.all([closed, lane()])
   }
 
   return {
-    emit: async (event) => {
-      try {
-        await record(eventObject(event, clock.now(), reportingInstance))
-      } catch (error) {
-        const { kind, namespace, name } = event.regarding
-        log.warn({ reason: event.reason, regarding: `${kind} ${namespace}/${name}`, error: messageOf(error) }, 'an Event could not be recorded')
-      }
+    emit: async (record) => {
+      const first: Waiting = { record, event: eventObject(record, clock.now(), reportingInstance), failed: 0, pauseMs: 0 }
+      const left = lanes > 0 ? first : await attempt(first)
+      if (left !== undefined) later(left)
+    },
+    finish: async () => {
+      const waited = new AbortController()
+      await Promise.race([closed, sleep(timers, FINISH_MS, waited.signal)])
+      waited.abort()
+      const late = waiting
+      waiting = []
+      for (const { record } of late) giveUp(record, 'the term of this replica ended before')
     },
   }
 }

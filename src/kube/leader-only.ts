@@ -5,7 +5,8 @@ import type { WriteOptions, Writer } from './ports.ts'
 
 /**
  * What is under way when the lease runs out is given up with its connection, so that it does not land long after another replica
- * began. The API server may do it all the same: writes name the version that they were decided on.
+ * began. The API server may do it all the same. A change names the version that it was decided on and fails when that is old. A creation
+ * or a deletion may land late: the next leader's watch shows it what is there then, and it puts that right.
  * @throws (from every call) CodedError NOT_LEADER, before anything is sent
  */
 export const leaderOnly = (writer: Writer, lease: Pick<LeaderLease, 'leftMs'>): Writer => {

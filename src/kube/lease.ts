@@ -108,12 +108,14 @@ export const createLease = ({ kube, namespace, name, identity, clock, timers, ra
     return timers.monotonic() - since < durationMs
   }
 
-  /** One look, and one write if the lease may be ours. @returns whether we lead by it @throws CodedError KUBE_* */
-  const attempt = async (timeoutMs: number): Promise<boolean> => {
+  /** One look, and one write if the lease may be ours and time is left for it. @returns whether we lead by it @throws CodedError KUBE_* */
+  const attempt = async (boundMs: number): Promise<boolean> => {
     attempts += 1
     const own = attempts
+    const began = timers.monotonic()
     const found = leading ? observed?.lease : await kube.get(LEASES, namespace, name)
-    if (own !== attempts || (found !== undefined && isTaken(observe(found)))) return false
+    const timeoutMs = boundMs - (timers.monotonic() - began)
+    if (timeoutMs <= 0 || own !== attempts || (found !== undefined && isTaken(observe(found)))) return false
     const sent = { monotonic: timers.monotonic(), wall: clock.now() }
     let stored: Lease
     try {

@@ -70,6 +70,8 @@ export interface WatchOptions extends ListOptions {
   resourceVersion: string
   /** Seconds after which the server ends the watch. */
   timeoutSeconds: number
+  /** Called once, when the API server has begun to answer and before the first event. */
+  onOpen?: () => void
 }
 
 export interface Watcher {

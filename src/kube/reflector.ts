@@ -97,12 +97,12 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
   }
 
   /** @returns whether it ended as it should */
-  const watch = async (from: string, signal: AbortSignal): Promise<boolean> => {
+  const watch = async (from: string, signal: AbortSignal, onOpen: () => void): Promise<boolean> => {
     const timeoutSeconds = Math.round(SHORTEST_WATCH_S + random() * (LONGEST_WATCH_S - SHORTEST_WATCH_S))
     const cut = new AbortController()
     const stop = (): void => cut.abort()
-    const endsAt = timers.monotonic() + timeoutSeconds * 1000
     let heardAt = timers.monotonic()
+    let endsAt = heardAt + timeoutSeconds * 1000
     let isOverdue = false
     // One that still tells something is not dead, only slow to end.
     const judge = (): void => {
@@ -116,8 +116,15 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
     let cancel = timers.after(timeoutSeconds * 1000 + OVERDUE_MS, judge)
     if (signal.aborted) stop()
     signal.addEventListener('abort', stop, { once: true })
+    // The server counts from here: a slow one may have taken as long to begin as a dead watch is given to end.
+    const opened = (): void => {
+      heardAt = timers.monotonic()
+      endsAt = heardAt + timeoutSeconds * 1000
+      contact()
+      onOpen()
+    }
     try {
-      for await (const event of kube.watch(resource, { ...selection, resourceVersion: from, timeoutSeconds, signal: cut.signal })) {
+      for await (const event of kube.watch(resource, { ...selection, resourceVersion: from, timeoutSeconds, signal: cut.signal, onOpen: opened })) {
         heardAt = timers.monotonic()
         contact()
         if (event.type === 'BOOKMARK') {
@@ -164,20 +171,22 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
 
   /** Lists if need be, then watches until that ends. */
   const round = async (signal: AbortSignal): Promise<void> => {
-    let watchedSince: number | undefined
+    const watched: { since: number | undefined } = { since: undefined }
     try {
       if (version === undefined) await list(signal)
       if (version === undefined || signal.aborted) return
-      watchedSince = timers.monotonic()
-      if (!(await watch(version, signal))) {
-        watchedSince = undefined
+      const isEnded = await watch(version, signal, () => {
+        watched.since = timers.monotonic()
+      })
+      if (!isEnded) {
+        watched.since = undefined
         return mistrust()
       }
       overdue = 0
-      const isRefused = !signal.aborted && timers.monotonic() - watchedSince < TOO_SHORT_MS
+      const isRefused = !signal.aborted && (watched.since === undefined || timers.monotonic() - watched.since < TOO_SHORT_MS)
       if (isRefused) throw new KubeError('KUBE_UNAVAILABLE', `the watch of ${resource.plural} ended at once`)
     } finally {
-      if (wasHealthy(watchedSince)) {
+      if (wasHealthy(watched.since)) {
         failures = 0
         lastComplaint = undefined
       }

@@ -1,5 +1,4 @@
 /** How one replica follows another, with real processes. How long nobody leads is told, not asserted: it depends on the machine. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { t, test } from 'tap'
 import { SERVICE_ACCOUNT } from '../../src/api/names.ts'
 import { apiProxy, type Fate } from '../support/api-proxy.ts'
@@ -58,17 +57,23 @@ await test('a write that is under way when the lease ends is given up by then, a
   const gate = Promise.withResolvers<Fate>()
   const landed: number[] = []
   let heldAt: number | undefined
-  proxy.rule(({ isWrite, resource }) => {
+  let isGivenUp = false
+  proxy.rule(({ isWrite, resource }, { gone }) => {
     if (!isWrite) return 'pass'
     if (resource === 'leases') return heldAt === undefined ? 'pass' : 'cut-before'
-    heldAt ??= performance.now()
+    if (heldAt === undefined) {
+      heldAt = performance.now()
+      void gone.then(() => {
+        isGivenUp = true
+      })
+    }
     return gate.promise
   })
   await fleet.approve('late')
   await untilTrue('a write is under way', () => heldAt !== undefined, 60_000)
   await untilTrue('it no longer leads', () => !leader.leads, 60_000)
   const lostAt = performance.now()
-  await delay(2_000)
+  await untilTrue('the write is given up', () => isGivenUp, 60_000)
   gate.resolve({ answered: (status) => (landed.push(status), 'pass') })
   await fleet.leader([follower])
   await untilReads(kube, at, { reads: READS.usable }, 60_000)

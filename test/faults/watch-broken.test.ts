@@ -115,30 +115,45 @@ const KINDS: Record<string, () => Promise<() => Promise<unknown>>> = {
 }
 
 /** How the watches of some kinds fail. */
-type Break = (kinds: readonly string[]) => void
+interface Break {
+  /** How often each kind fails. */
+  times: number
+  /** @returns how often each kind has failed, as it is at any time */
+  begin: (kinds: readonly string[]) => ReadonlyMap<string, number>
+}
+
+const ANSWERS = 2
 
 /** The next lists or watches of each kind get this, twice. What is open now is cut. */
-const answering =
-  (of: 'watch' | 'list', fate: Fate): Break =>
-  (kinds) => {
-    const left = new Map(kinds.map((kind) => [kind, 2]))
+const answering = (of: 'watch' | 'list', fate: Fate): Break => ({
+  times: ANSWERS,
+  begin: (kinds) => {
+    const failed = new Map(kinds.map((kind) => [kind, 0]))
     proxy.rule(({ resource, isWatch, method, name, userAgent }) => {
-      const times = left.get(resource) ?? 0
-      if (times === 0 || method !== 'GET' || name !== '' || !userAgent.endsWith(' controller')) return 'pass'
+      const times = failed.get(resource) ?? ANSWERS
+      if (times === ANSWERS || method !== 'GET' || name !== '' || !userAgent.endsWith(' controller')) return 'pass'
       // A watch that is too old makes it list.
       if (isWatch && of === 'list') return { status: 410 }
       if (isWatch !== (of === 'watch')) return 'pass'
-      left.set(resource, times - 1)
+      failed.set(resource, times + 1)
       return fate
     })
     for (const watch of kinds.flatMap(watchesOf)) watch.cut()
-  }
+    return failed
+  },
+})
 
-const each =
-  (run: (watch: OpenWatch) => void): Break =>
-  (kinds) => {
-    for (const watch of kinds.flatMap(watchesOf)) run(watch)
-  }
+const each = (run: (watch: OpenWatch) => void): Break => ({
+  times: 1,
+  begin: (kinds) => {
+    const failed = new Map<string, number>()
+    for (const watch of kinds.flatMap(watchesOf)) {
+      run(watch)
+      failed.set(watch.call.resource, (failed.get(watch.call.resource) ?? 0) + 1)
+    }
+    return failed
+  },
+})
 
 const ALL = Object.keys(KINDS)
 const cut = each((watch) => watch.cut())
@@ -158,13 +173,20 @@ const FAULTS: Record<string, Break> = {
   'watches say nothing any more': each((watch) => watch.silence()),
 }
 
-/** Breaks the watches, changes something of these kinds meanwhile, and waits for what must come of it. @returns milliseconds by kind */
-const through = async (happen: Break, kinds: readonly string[]): Promise<Record<string, number>> => {
+interface Passage {
+  /** Milliseconds by kind. */
+  took: Record<string, number>
+  /** How often each kind has failed. */
+  failed: Record<string, number>
+}
+
+/** Breaks the watches, changes something of these kinds meanwhile, and waits for what must come of it, and until each kind has failed as often as it should. */
+const through = async ({ times, begin }: Break, kinds: readonly string[]): Promise<Passage> => {
   const seen = await Promise.all(kinds.map(async (kind) => [kind, await KINDS[kind]?.()] as const))
   await untilTrue(`${kinds.join(', ')} are watched`, () => kinds.every((kind) => watchesOf(kind).length === 1), BOUND_MS)
   const broken = kinds.flatMap(watchesOf)
   const began = performance.now()
-  happen(kinds)
+  const failed = begin(kinds)
   const took: Record<string, number> = {}
   await Promise.all(
     seen.map(async ([kind, run]) => {
@@ -172,10 +194,14 @@ const through = async (happen: Break, kinds: readonly string[]): Promise<Record<
       took[kind] = performance.now() - began
     }),
   )
+  const hasFailed = (kind: string): boolean => failed.get(kind) === times
+  await eventually(`each kind has failed ${times} times`, () => (kinds.every(hasFailed) ? true : undefined), BOUND_MS, () => kinds.filter((kind) => !hasFailed(kind)))
   proxy.rule()
   await untilTrue('none of the broken watches is left', () => !proxy.watches().some((watch) => broken.includes(watch)), BOUND_MS)
-  return took
+  return { took, failed: Object.fromEntries(failed) }
 }
+
+const timesEach = (kinds: readonly string[], times: number): Record<string, number> => Object.fromEntries(kinds.map((kind) => [kind, times]))
 
 /** A watch that came to its regular end was sound: what fails after it is a first failure, after a short wait. */
 const untilSound = async (): Promise<void> => {
@@ -184,22 +210,32 @@ const untilSound = async (): Promise<void> => {
   await untilTrue('each watch has ended once and begun again', () => ALL.every(isSound), BOUND_MS)
 }
 
-const told = (subtest: Test, took: Record<string, number>): void =>
-  report(subtest, { kinds: Object.keys(took).length, ...Object.fromEntries(Object.entries(took).map(([kind, ms]) => [kind, seconds(ms)])) })
+const told = (subtest: Test, { took, failed }: Passage): void =>
+  report(subtest, {
+    kinds: Object.keys(took).length,
+    failures: Object.values(failed).reduce((sum, times) => sum + times, 0),
+    ...Object.fromEntries(Object.entries(took).map(([kind, ms]) => [kind, seconds(ms)])),
+  })
 
 await test('a watch is cut, kind by kind: the controller sees what happens meanwhile', async (subtest) => {
-  const took: Record<string, number> = {}
-  for (const kind of ALL) Object.assign(took, await through(cut, [kind]))
-  told(subtest, took)
-  subtest.strictSame(Object.keys(took), ALL)
+  const all: Passage = { took: {}, failed: {} }
+  for (const kind of ALL) {
+    const { took, failed } = await through(cut, [kind])
+    Object.assign(all.took, took)
+    Object.assign(all.failed, failed)
+  }
+  told(subtest, all)
+  subtest.strictSame(Object.keys(all.took), ALL)
+  subtest.strictSame(all.failed, timesEach(ALL, cut.times))
 })
 
-for (const [title, happen] of Object.entries(FAULTS))
+for (const [title, breakage] of Object.entries(FAULTS))
   await test(`${title}, all kinds at once: the controller sees what happens meanwhile`, async (subtest) => {
     await untilSound()
-    const took = await through(happen, ALL)
-    told(subtest, took)
-    subtest.strictSame(Object.keys(took).toSorted(), ALL.toSorted())
+    const passage = await through(breakage, ALL)
+    told(subtest, passage)
+    subtest.strictSame(Object.keys(passage.took).toSorted(), ALL.toSorted())
+    subtest.same(passage.failed, timesEach(ALL, breakage.times))
     subtest.equal(roles.controller.ended(), undefined)
   })
 

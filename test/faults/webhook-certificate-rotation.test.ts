@@ -1,7 +1,6 @@
 import { X509Certificate } from 'node:crypto'
-import { mkdir, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { t, test } from 'tap'
+import { t, test, type Test } from 'tap'
 import { freePort } from '../../hack/control-plane/free-port.ts'
 import { startControlPlane } from '../../hack/control-plane/start.ts'
 import { applyManifests } from '../../hack/sandbox/manifests.ts'
@@ -15,12 +14,16 @@ import { DEFAULT_WEBHOOK_OPTIONS } from '../../webhooks/options.ts'
 import { runWebhook, type RunningWebhook } from '../../webhooks/role.ts'
 import { eventually, untilTrue } from '../support/eventually.ts'
 import { startLoad, type Load } from '../support/load.ts'
+import { secretVolume } from '../support/secret-volume.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { ADMISSIONS_A_CREATE, askDirectly, readCaBundle, throughApiServer, untilAnswered, wrongIn } from '../support/webhook-calls.ts'
+import { ADMISSIONS_A_CREATE, askDirectly, keepConnections, readCaBundle, throughApiServer, untilAnswered, wrongIn, type KeptConnections } from '../support/webhook-calls.ts'
 import { deploy, startReplica, WEBHOOK_HOST, webhookService } from '../support/webhook-service.ts'
 
+/** Over the kept connections alone. */
+const ADMISSIONS = 15_000
 const CALLERS = 16
 const CREATE_EVERY_MS = 120
+const ASK_EVERY_MS = 20
 /** Callers that open a connection for each call: only those meet a new certificate at once. */
 const FRESH = 4
 const FRESH_EVERY_MS = 100
@@ -40,56 +43,77 @@ const namespace = await cluster.namespace('load')
 const deployment = await deploy(t, cluster)
 const throughTheServer = throughApiServer(t, cluster, namespace)
 
+const base64 = (text: string): string => Buffer.from(text).toString('base64')
+
 /** As whoever injects a CA does. */
 const trust = async (caBundle: string): Promise<void> => {
   for (const resource of [MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS]) {
     const configuration = await kube.get(resource, undefined, CONFIGURATION)
     if (configuration === undefined) throw new Error(`there is no ${resource.kind}`)
-    const webhooks = (configuration.webhooks ?? []).map((webhook) => ({ ...webhook, clientConfig: { ...webhook.clientConfig, caBundle: Buffer.from(caBundle).toString('base64') } }))
+    const webhooks = (configuration.webhooks ?? []).map((webhook) => ({ ...webhook, clientConfig: { ...webhook.clientConfig, caBundle: base64(caBundle) } }))
     await kube.replace(resource, { ...configuration, webhooks })
   }
 }
 
-interface TwoLoads {
+interface Loads {
   throughServer: Load
+  kept: Load
   fresh: Load
-  /** Serial numbers of the certificates that callers met, in the order of their first sight. */
+  connections: KeptConnections
+  /** Serial numbers of the certificates that new connections met. */
   serials: Set<string>
   /** @returns all failures, once nothing is under way */
   stop(): Promise<string[]>
 }
 
-/** 16 callers of the API server, whose connections to the webhook are kept, and some that connect for each call. */
-const startLoads = (ca: () => string): TwoLoads => {
+/** 16 callers of the API server, 16 that keep one connection each to a replica, and some that connect for each call. */
+const startLoads = (subtest: Pick<Test, 'teardown'>, ca: () => string): Loads => {
   const serials = new Set<string>()
+  const connections = keepConnections(subtest, CALLERS)
+  // What a connection trusts counts at its beginning, and another trust would be another connection.
+  const atFirst = ca()
   const throughServer = startLoad(CALLERS, CREATE_EVERY_MS, throughTheServer)
+  const kept = startLoad(CALLERS, ASK_EVERY_MS, async (caller) => wrongIn(await askDirectly(service.port, atFirst, connections.agents[caller])))
   const fresh = startLoad(FRESH, FRESH_EVERY_MS, async () => {
     const reply = await askDirectly(service.port, ca())
     serials.add(reply.serial)
     return wrongIn(reply)
   })
   const stop = async (): Promise<string[]> => {
-    await Promise.all([throughServer.stop(), fresh.stop()])
-    return [...throughServer.failed, ...fresh.failed]
+    await Promise.all([throughServer.stop(), kept.stop(), fresh.stop()])
+    return [...throughServer.failed, ...kept.failed, ...fresh.failed]
   }
-  return { throughServer, fresh, serials, stop }
+  return { throughServer, kept, fresh, connections, serials, stop }
 }
 
-/** Both loads have gone on for a while since now. */
-const goesOn = async ({ throughServer, fresh }: TwoLoads): Promise<void> => {
-  const [created, asked] = [throughServer.answered, fresh.answered]
-  const failed = (): number => throughServer.failed.length + fresh.failed.length
-  await untilTrue('the load goes on', () => failed() > 0 || (throughServer.answered >= created + 200 && fresh.answered >= asked + 40), WITHIN_MS)
+/** All loads have gone on since now. @param admissions over the kept connections */
+const goesOn = async ({ throughServer, kept, fresh }: Loads, admissions: number): Promise<void> => {
+  const [created, heard, asked] = [throughServer.answered, kept.answered, fresh.answered]
+  const failed = (): number => throughServer.failed.length + kept.failed.length + fresh.failed.length
+  const enough = (): boolean => throughServer.answered >= created + 200 && kept.answered >= heard + admissions && fresh.answered >= asked + 40
+  await untilTrue('the load goes on', () => failed() > 0 || enough(), WITHIN_MS)
 }
 
-const counted = ({ throughServer, fresh, serials }: TwoLoads, failed: readonly string[], rotations: number): string =>
+const counted = ({ throughServer, kept, fresh, connections, serials }: Loads, failed: readonly string[], rotations: number): string =>
   countsComment({
     'admissions through the API server': throughServer.answered * ADMISSIONS_A_CREATE,
+    [`admissions over ${CALLERS} kept connections`]: kept.answered,
+    'connections opened by those': connections.opened,
     'admissions over connections of their own': fresh.answered,
     failed: failed.length,
     rotations,
     'certificates met': serials.size,
   })
+
+/** What both ways of rotation owe their callers. @param rotations each to a certificate that was not there before */
+const judge = (subtest: Test, loads: Loads, failed: readonly string[], rotations: number): void => {
+  subtest.comment(counted(loads, failed, rotations))
+  subtest.strictSame(failed.slice(0, 10), [])
+  subtest.equal(failed.length, 0)
+  subtest.ok(loads.kept.answered >= ADMISSIONS)
+  subtest.equal(loads.connections.opened, CALLERS, 'each kept connection lived through every rotation')
+  subtest.equal(loads.serials.size, rotations + 1)
+}
 
 const serialOf = (pem: string): string => new X509Certificate(pem).serialNumber
 
@@ -106,25 +130,10 @@ const untilServed = async (replicas: readonly { port: number }[], material: () =
     )
 }
 
-/** A folder as kubelet mounts a Secret: what is in it changes all at once. */
-const secretVolume = async (folder: string): Promise<(material: CertificateMaterial) => Promise<void>> => {
-  let version = 0
-  await symlink(join('..data', 'tls.crt'), join(folder, 'tls.crt'))
-  await symlink(join('..data', 'tls.key'), join(folder, 'tls.key'))
-  return async ({ leaf }) => {
-    version += 1
-    const next = `..version-${version}`
-    await mkdir(join(folder, next))
-    await writeFile(join(folder, next, 'tls.crt'), leaf.cert)
-    await writeFile(join(folder, next, 'tls.key'), leaf.key)
-    await symlink(next, join(folder, '..data_tmp'))
-    await rename(join(folder, '..data_tmp'), join(folder, '..data'))
-  }
-}
-
 await test('certificate files replaced under load, as kubelet does it: no admission fails, and no restart', async (subtest) => {
   const folder = await temporaryFolder(subtest)
-  const put = await secretVolume(folder)
+  const volume = secretVolume(folder)
+  const put = ({ leaf }: CertificateMaterial): Promise<void> => volume.write({ 'tls.crt': base64(leaf.cert), 'tls.key': base64(leaf.key) })
   let material = await createMaterial([WEBHOOK_HOST], Date.now())
   await put(material)
   await trust(material.caBundle)
@@ -133,19 +142,18 @@ await test('certificate files replaced under load, as kubelet does it: no admiss
   for (const replica of replicas) service.add(replica)
   await untilAnswered(throughTheServer)
 
-  const loads = startLoads(() => material.caBundle)
-  await goesOn(loads)
+  const loads = startLoads(subtest, () => material.caBundle)
   const ROTATIONS = 3
+  const share = ADMISSIONS / (ROTATIONS + 1)
+  await goesOn(loads, share)
   for (let rotation = 1; rotation <= ROTATIONS; rotation += 1) {
     material = await renewLeaf(material, [WEBHOOK_HOST], Date.now())
     await put(material)
     await untilServed(replicas, () => material)
-    await goesOn(loads)
+    await goesOn(loads, share)
   }
   const failed = await loads.stop()
-  subtest.comment(counted(loads, failed, ROTATIONS))
-  subtest.strictSame(failed.slice(0, 10), [])
-  subtest.equal(loads.serials.size, ROTATIONS + 1)
+  judge(subtest, loads, failed, ROTATIONS)
   subtest.strictSame(
     replicas.map(({ child }) => child.exitCode),
     [null, null],
@@ -166,7 +174,7 @@ const readShared = async (): Promise<CertificateMaterial> => {
 
 const writeShared = async ({ caBundle, caKey, leaf }: CertificateMaterial): Promise<void> => {
   const texts = { 'ca.crt': caBundle, 'ca.key': caKey, 'tls.crt': leaf.cert, 'tls.key': leaf.key }
-  const data = Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString('base64')]))
+  const data = Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, base64(text)]))
   const found = await kube.get(SECRETS, SYSTEM_NAMESPACE, SECRET)
   if (found === undefined) await kube.create(SECRETS, { apiVersion: 'v1', kind: 'Secret', metadata: { name: SECRET, namespace: SYSTEM_NAMESPACE }, data })
   else await kube.replace(SECRETS, { ...found, data })
@@ -202,19 +210,20 @@ await test('a certificate of our own making renewed under load, and then its CA:
   await untilAnswered(throughTheServer)
 
   let trusted = await readCaBundle(kube)
-  const loads = startLoads(() => trusted)
+  const loads = startLoads(subtest, () => trusted)
   const following = startLoad(1, 50, async () => {
     trusted = await readCaBundle(kube)
     return undefined
   })
-  await goesOn(loads)
+  const share = ADMISSIONS / 3
+  await goesOn(loads, share)
 
   const before = await readShared()
   behindMs = 4 * DAY_MS
   await untilTrue('the certificate is renewed', async () => (await readShared()).leaf.cert !== before.leaf.cert, WITHIN_MS)
   await untilServed(replicas, readShared)
   subtest.equal((await readShared()).caBundle, before.caBundle, 'by the same CA')
-  await goesOn(loads)
+  await goesOn(loads, share)
 
   behindMs = 64 * DAY_MS
   await writeShared(await aged())
@@ -229,14 +238,12 @@ await test('a certificate of our own making renewed under load, and then its CA:
   subtest.equal(renewed.leaf.cert, last.leaf.cert, 'the CA first')
   await untilTrue('the certificate is renewed by the new CA', async () => (await readShared()).leaf.cert !== last.leaf.cert, WITHIN_MS)
   await untilServed(replicas, readShared)
-  await goesOn(loads)
+  await goesOn(loads, share)
 
   const failed = await loads.stop()
   await following.stop()
-  subtest.comment(counted(loads, failed, 3))
-  subtest.strictSame(failed.slice(0, 10), [])
+  judge(subtest, loads, failed, 3)
   subtest.strictSame(following.failed, [])
-  subtest.equal(loads.serials.size, 4)
   const { caBundle, leaf } = await readShared()
   subtest.equal(certificatesIn(caBundle), 2, 'the old CA is trusted for a while')
   subtest.equal(await readCaBundle(kube), caBundle)

@@ -1,4 +1,6 @@
 /** Lets gated Pods come and go on a real control plane for a while, and judges what it does to webhook and controller. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AccessRequest } from '../../src/api/access-request.ts'
 import { LABEL } from '../../src/api/names.ts'
@@ -8,11 +10,13 @@ import { ACCESS_REQUESTS, ROLE_BINDINGS, ROLES } from '../../src/kube/resources.
 import { gatedWorld } from '../support/gated-world.ts'
 import { judgeGrants } from '../support/grant-judge.ts'
 import { persist } from '../support/persistent-world.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startControlPlane } from '../../hack/control-plane/start.ts'
 import { startRoleProcesses, type RoleProcess } from '../../hack/sandbox/role-processes.ts'
 import { createRandom } from './random.ts'
 import { planStory, playStory, WITHOUT_REQUEST } from './story.ts'
-import { limits, secondHalf, slopeOf, type Sample } from './trend.ts'
+import { secondHalf, slopeOf, type Sample } from './trend.ts'
+import { problemsOfGrants, problemsOfRole, SPARE_FILES, type RoleFigures } from './verdict.ts'
 
 export interface SoakOptions {
   minutes: number
@@ -22,19 +26,6 @@ export interface SoakOptions {
   print: (line: string) => void
   /** Aborted: no more Pods come, those that live end, and it stops. */
   signal: AbortSignal
-}
-
-/** How a role's memory and files went. */
-export interface RoleFigures {
-  role: string
-  /** Megabytes per minute, over the second half. */
-  residentSlope: number
-  heapSlope: number
-  /** Megabytes at the end. */
-  resident: number
-  heap: number
-  /** Open files and sockets after the warm-up and at the end; undefined where the system does not tell. */
-  files: { before: number; after: number } | undefined
 }
 
 export interface SoakResult {
@@ -56,12 +47,21 @@ const LIST_MS = 1_000
 const OVER_WITHIN_MS = 180_000
 /** Problems that are told; the others are counted. */
 const MOST_TOLD = 10
-/** Connections that are kept ready come and go; a leak of one for each Pod would be hundreds. */
-const SPARE_FILES = 12
 const CONNECTOR = 'harbor'
 
 const MB = 1e6
-const figure = (value: number): string => value.toFixed(2)
+
+/** Only what the judge reads, in one file: half an hour of everything is more than the API server keeps in one. */
+const AUDIT_POLICY = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    verbs: [create]
+    resources: [{ group: rbac.authorization.k8s.io, resources: [roles, rolebindings] }]
+  - level: None
+`
+const AUDIT_MEGABYTES = 2_000
 
 interface Watched {
   role: RoleProcess
@@ -89,27 +89,17 @@ const filesInTheEnd = async (role: RoleProcess, before: number): Promise<number>
 }
 
 const figuresOf = async ({ role, resident, heap, filesBefore }: Watched, minutes: number): Promise<RoleFigures> => {
+  const [warmResident, warmHeap] = [secondHalf(resident, minutes), secondHalf(heap, minutes)]
   return {
     role: role.role,
-    residentSlope: slopeOf(secondHalf(resident, minutes)),
-    heapSlope: slopeOf(secondHalf(heap, minutes)),
+    samples: { resident: warmResident.length, heap: warmHeap.length },
+    residentSlope: slopeOf(warmResident),
+    heapSlope: slopeOf(warmHeap),
     resident: resident.at(-1)?.megabytes ?? 0,
     heap: heap.at(-1)?.megabytes ?? 0,
     files: filesBefore === undefined ? undefined : { before: filesBefore, after: await filesInTheEnd(role, filesBefore) },
   }
 }
-
-const problemsOfRole = ({ role, residentSlope, heapSlope, files }: RoleFigures, minutes: number): string[] => {
-  const { heap, resident } = limits(minutes / 2)
-  const problems: string[] = []
-  if (heapSlope > heap) problems.push(`the live heap of the ${role} grows by ${figure(heapSlope)} MB/min; ${figure(heap)} is the limit`)
-  if (residentSlope > resident) problems.push(`the memory of the ${role} grows by ${figure(residentSlope)} MB/min; ${figure(resident)} is the limit`)
-  if (files !== undefined && files.after > files.before + SPARE_FILES) problems.push(`the ${role} has ${files.after} open files; it had ${files.before}`)
-  return problems
-}
-
-export const describeRole = ({ role, residentSlope, heapSlope, resident, heap, files }: RoleFigures): string =>
-  `${role}: RSS ${resident.toFixed(0)} MB (${figure(residentSlope)} MB/min), live heap ${heap.toFixed(1)} MB (${figure(heapSlope)} MB/min)${files === undefined ? '' : `, open files ${files.before} -> ${files.after}`}`
 
 /**
  * Runs a soak.
@@ -132,7 +122,11 @@ const soakWith = async ({ minutes, everyMs, seed, print, signal }: SoakOptions, 
   const giveUp = (): void => starting.abort(signal.reason)
   signal.throwIfAborted()
   signal.addEventListener('abort', giveUp)
-  const cluster = await startControlPlane({ log: print, signal: starting.signal })
+  const folder = await temporaryFolder(t)
+  const [auditLog, auditPolicy] = [join(folder, 'audit.log'), join(folder, 'audit-policy.yaml')]
+  await writeFile(auditPolicy, AUDIT_POLICY)
+  const apiServerOptions = [`--audit-policy-file=${auditPolicy}`, `--audit-log-maxsize=${AUDIT_MEGABYTES}`]
+  const cluster = await startControlPlane({ log: print, signal: starting.signal, auditLog, apiServerOptions })
   signal.removeEventListener('abort', giveUp)
   t.teardown(() => cluster.stop())
   const processes = await startRoleProcesses({ cluster })
@@ -140,7 +134,7 @@ const soakWith = async ({ minutes, everyMs, seed, print, signal }: SoakOptions, 
   const world = await gatedWorld(t, cluster)
   const { kube, shared } = world
   await world.connector(CONNECTOR)
-  const judge = judgeGrants(kube, { namespace: shared, policies: [CONNECTOR], lookMs: 1_000 })
+  const judge = judgeGrants(kube, { namespace: shared, auditLog, lookMs: 1_000 })
   print('webhook and controller are up, as processes of their own')
 
   const counts: Record<string, number> = {}
@@ -164,7 +158,8 @@ const soakWith = async ({ minutes, everyMs, seed, print, signal }: SoakOptions, 
       const { items } = await persist('list of requests', () => kube.list(ACCESS_REQUESTS, { namespace: shared }))
       return new Map(items.map((request) => [request.metadata.uid ?? '', request]))
     })())
-  const stage = { world, connector: CONNECTOR, requests, approving: judge.approving, count, ending: signal }
+  const usable = new Set<string>()
+  const stage = { world, connector: CONNECTOR, requests, judge, usable, count, ending: signal }
 
   const startedAt = performance.now()
   const minute = (): number => (performance.now() - startedAt) / 60_000
@@ -224,11 +219,14 @@ const soakWith = async ({ minutes, everyMs, seed, print, signal }: SoakOptions, 
   const without = counts[WITHOUT_REQUEST] ?? 0
   const excused = processes.webhook.complaints.filter(({ msg }) => msg.includes('could not be made')).length
   if (without > excused) complain(`${without} Pods were admitted without a request; the webhook tells of ${excused}`)
-  const { unapproved, toldTwice, left, open } = await judge.verdict()
-  for (const [what, names] of Object.entries({ 'granted without an approval': unapproved, 'granted twice': toldTwice, 'left behind': left, 'not final': open }))
-    if (names.length > 0) complain(`${what}: ${names.slice(0, 3).join(', ')}${names.length > 3 ? ` and ${names.length - 3} more` : ''}`)
-  counts['Roles and RoleBindings left'] = left.length
-  counts['requests open'] = open.length
+  const verdict = await judge.verdict()
+  const unsentEvents = processes.controller.complaints.filter(({ msg }) => msg.includes('Event could not be recorded')).length
+  problems.push(...problemsOfGrants(verdict, { usable, unsentEvents }))
+  counts['grants made'] = verdict.granted
+  counts['grants without an Event'] = verdict.untold.length
+  counts['requests usable'] = usable.size
+  counts['Roles and RoleBindings left'] = verdict.left.length
+  counts['requests open'] = verdict.open.length
   return { seed, minutes, counts, roles, problems }
 
   async function untilNothingIsLeft(): Promise<void> {

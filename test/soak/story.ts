@@ -5,7 +5,9 @@ import type { Pod } from '../../src/api/pod.ts'
 import { isFinal } from '../../src/core/conditions.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONNECTORS } from '../../src/kube/resources.ts'
 import { APPROVAL_TASKS, checkedPolicy, type GatedWorld } from '../support/gated-world.ts'
+import type { GrantJudge } from '../support/grant-judge.ts'
 import { ifAbsent, persist, persistentWorld } from '../support/persistent-world.ts'
+import { READS, readingOf } from '../support/request-reading.ts'
 import type { Random } from './random.ts'
 
 const APPROVALS = ['before', 'after', 'after', 'after', 'later task', 'rejected', 'never'] as const
@@ -29,14 +31,28 @@ export const planStory = (random: Random, number: number): Plan => ({
   endMs: random.between(500, 15_000),
 })
 
+/** Pods that live so long after their approval do not end before they may use the Connector, milliseconds. */
+const LONG_LIFE_MS = 5_000
+/** From the one task of a run to the other that approves it. */
+const LATER_TASK_MS = 1_000
+
+/** Whether the Pod's request has to become usable: it is approved, and not short-lived. */
+export const mustBecomeUsable = ({ approval, decideMs, endMs }: Plan): boolean => {
+  if (approval === 'rejected' || approval === 'never') return false
+  const approvedMs = { before: 0, after: decideMs, 'later task': decideMs + LATER_TASK_MS }[approval]
+  return endMs - approvedMs >= LONG_LIFE_MS
+}
+
 export interface Stage {
   world: GatedWorld
   /** The Connector that all share whose own does not go. */
   connector: string
   /** All requests by their uid, as they are some moments later. */
   requests: () => Promise<ReadonlyMap<string, AccessRequest>>
-  /** To be told before an approval is sent: which Pod may get a grant from now on. */
-  approving: (pod: string) => void
+  /** Is told of Pods, approvals and the requests that are tidied up. */
+  judge: Pick<GrantJudge, 'admitted' | 'approving' | 'remember'>
+  /** Takes the uids of requests that were seen to be usable. */
+  usable: Set<string>
   count: (what: string) => void
   /** Aborted: everything ends now. */
   ending: AbortSignal
@@ -47,6 +63,8 @@ export const WITHOUT_REQUEST = 'Pods admitted without a request'
 
 /** A request is final moments after its Pod ended; one whose Pod came and went unseen is given up after 60 s. */
 const FINAL_WITHIN_MS = 180_000
+/** Far longer than any grant takes that comes. */
+const USABLE_WITHIN_MS = 90_000
 
 /** Until the time has come, or everything ends. */
 const wait = async (ms: number, signal: AbortSignal): Promise<void> => {
@@ -64,7 +82,7 @@ interface Act {
 }
 
 /** @throws Error when something did not come about as it should */
-export const playStory = async ({ world, connector: shared, requests, approving, count, ending }: Stage, plan: Plan): Promise<void> => {
+export const playStory = async ({ world, connector: shared, requests, judge, usable, count, ending }: Stage, plan: Plan): Promise<void> => {
   const { kube, work } = world
   const { makePod, task: makeTask, endPod } = persistentWorld(world)
   const { name, approval, end, decideMs, endMs } = plan
@@ -72,7 +90,7 @@ export const playStory = async ({ world, connector: shared, requests, approving,
   const connector = ownConnector ? `for-${name}` : shared
   const tasks: string[] = []
   const task = async (taskName: string, state: string, run: string): Promise<void> => {
-    if (state === 'approved') approving(name)
+    if (state === 'approved') judge.approving(run)
     await makeTask(taskName, state, run)
     tasks.push(taskName)
   }
@@ -80,6 +98,7 @@ export const playStory = async ({ world, connector: shared, requests, approving,
   const admit = async (run: string): Promise<Act> => {
     count('Pods created')
     const pod = await makePod(name, [connector], { run })
+    judge.admitted(pod)
     count('Pods admitted')
     return { pod, run }
   }
@@ -91,10 +110,10 @@ export const playStory = async ({ world, connector: shared, requests, approving,
     if (approval === 'rejected') await task(run, 'rejected', run)
     if (approval !== 'later task') return
     await task(run, 'pending', run)
-    await wait(1_000, ending)
+    await wait(LATER_TASK_MS, ending)
     if (ending.aborted) return
     await task(`${run}-later`, 'approved', run)
-    approving(name)
+    judge.approving(run)
     await persist(run, () => world.setState(run, 'approved'))
   }
 
@@ -104,6 +123,8 @@ export const playStory = async ({ world, connector: shared, requests, approving,
     // The webhook never holds up a Pod for longer than its deadline: then it says so in its log, and the request would be made at the mount.
     if (mine.length === 0) count(WITHOUT_REQUEST)
     if (mine.length > 1) throw new Error(`Pod ${name} was admitted with ${mine.length} requests`)
+    judge.remember(mine)
+    if (mustBecomeUsable(plan)) for (const request of mine) await untilUsable(request)
     if (ownConnector) {
       await persist(`the end of ${connector}`, () => kube.remove(CONNECTORS, world.shared, connector))
       // Only a grant ends with its Connector; a request that still waits for one ends with its Pod.
@@ -111,6 +132,19 @@ export const playStory = async ({ world, connector: shared, requests, approving,
       await endPod(name, 'deleted')
     } else await endPod(name, end === 'Succeeded' || end === 'Failed' ? end : 'deleted')
     return mine
+  }
+
+  const untilUsable = async ({ metadata }: AccessRequest): Promise<void> => {
+    const uid = metadata.uid ?? ''
+    const until = performance.now() + USABLE_WITHIN_MS
+    while (!ending.aborted) {
+      const live = (await requests()).get(uid)
+      if (live !== undefined && readingOf(live)['Ready'] === READS.usable['Ready']) {
+        usable.add(uid)
+        return
+      }
+      if (performance.now() > until) throw new Error(`request ${metadata.name} was approved and did not become usable: ${JSON.stringify(live?.status?.conditions ?? [])}`)
+    }
   }
 
   const untilFinal = async ({ metadata }: AccessRequest): Promise<void> => {
@@ -131,6 +165,7 @@ export const playStory = async ({ world, connector: shared, requests, approving,
     const act = await admit(run)
     const deciding = decide(run)
     await wait(endMs - (performance.now() - startedAt), ending)
+    if (mustBecomeUsable(plan)) await deciding
     const ended = await finish(act)
     await deciding
     return ended

@@ -29,8 +29,8 @@ export type Fate =
   /** The API server does it. Its whole answer waits for this; a promise that stays open is an answer that never comes. Not for watches. */
   | { answered: (status: number, body: Buffer) => 'pass' | 'cut' | Promise<'pass' | 'cut'> }
 
-/** A promise keeps the call waiting before the API server hears of it. */
-export type Rule = (call: ProxiedCall) => Fate | Promise<Fate>
+/** A promise keeps the call waiting before the API server hears of it. @param caller.gone resolves when the call has its answer or its caller gave it up */
+export type Rule = (call: ProxiedCall, caller: { gone: Promise<unknown> }) => Fate | Promise<Fate>
 
 export interface ApiProxy {
   readonly server: string
@@ -110,7 +110,8 @@ export const apiProxy = async (t: Pick<Test, 'teardown'>, target: Upstream): Pro
   }
 
   const treat = async (call: ProxiedCall, request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const fate = await current(call)
+    const gone = new Promise((resolve) => response.once('close', resolve))
+    const fate = await current(call, { gone })
     if (response.destroyed) return
     if (fate === 'cut-before') {
       cut(response)

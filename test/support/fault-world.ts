@@ -56,8 +56,13 @@ export const faultWorld = async (t: Pick<Test, 'teardown'>, { throughProxy = fal
   const { kube, shared } = world
   const { makePod, task, endPod } = persistentWorld(world)
   await world.connector(CONNECTOR)
-  const judge = judgeGrants(kube, { namespace: shared, policies: [CONNECTOR], auditLog })
+  const judge = judgeGrants(kube, { namespace: shared, auditLog })
 
+  const makeGatedPod = async (name: string): Promise<Pod> => {
+    const pod = await makePod(name, [CONNECTOR])
+    judge.admitted(pod)
+    return pod
+  }
   const requests = async (): Promise<AccessRequest[]> => (await kube.list(ACCESS_REQUESTS, { namespace: shared })).items
 
   return {
@@ -66,10 +71,10 @@ export const faultWorld = async (t: Pick<Test, 'teardown'>, { throughProxy = fal
     roles,
     judge,
     proxy,
-    makePod: (name) => makePod(name, [CONNECTOR]),
+    makePod: makeGatedPod,
     makeRequest: (name) =>
       persist(`the request of ${name}`, async () => {
-        const pod = await makePod(name, [CONNECTOR])
+        const pod = await makeGatedPod(name)
         if ((await world.requestsOf(pod)).length > 0) return pod
         await endPod(name, 'deleted')
         throw new Error(`Pod ${name} was admitted without a request`)

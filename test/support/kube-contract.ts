@@ -205,12 +205,14 @@ const CONTRACT: Record<string, (t: Test, subject: ContractSubject) => Promise<vo
     t.match(events[0], { object: { metadata: { labels: { mine: 'yes' }, resourceVersion: left.metadata.resourceVersion } } })
   },
 
-  'a watch tells what happens while it is open, and an abort ends it without an error': async (t, { kube, namespace }) => {
+  'a watch tells that it is open and what happens while it is, and an abort ends it without an error': async (t, { kube, namespace }) => {
     const ns = await namespace()
     const { resourceVersion } = await kube.list(CONFIG_MAPS, { namespace: ns })
     const controller = new AbortController()
-    const watch = kube.watch(CONFIG_MAPS, { namespace: ns, resourceVersion, timeoutSeconds: 60, labelSelector: 'mine', signal: controller.signal })[Symbol.asyncIterator]()
+    const { promise: opened, resolve: onOpen } = Promise.withResolvers<void>()
+    const watch = kube.watch(CONFIG_MAPS, { namespace: ns, resourceVersion, timeoutSeconds: 60, labelSelector: 'mine', signal: controller.signal, onOpen })[Symbol.asyncIterator]()
     const first = watch.next()
+    await opened
     await kube.create(CONFIG_MAPS, configMap(ns, 'a', { mine: '' }))
     t.match(await first, { done: false, value: { type: 'ADDED', object: { metadata: { name: 'a' } } } })
     const second = watch.next()

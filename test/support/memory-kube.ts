@@ -269,7 +269,7 @@ export const memoryKube = (options: { now?: () => number; after?: Timers['after'
 
     watch: <T extends KubeObject>(resource: Resource<T>, watchOptions: WatchOptions): AsyncIterable<WatchEvent<T>> => ({
       [Symbol.asyncIterator]: () => {
-        const { signal, ...body } = watchOptions
+        const { signal, onOpen, ...body } = watchOptions
         const matches = selected(resource, watchOptions)
         const stop = (): void => open.end()
         const channel = watchChannel<T>(() => {
@@ -301,6 +301,7 @@ export const memoryKube = (options: { now?: () => number; after?: Timers['after'
           }
           const from = Number(watchOptions.resourceVersion || 0)
           if (from !== 0 && from < compactedTo) throw new CodedError('KUBE_EXPIRED', `too old resource version: ${from} (${compactedTo})`)
+          onOpen?.()
           if (from === 0) for (const object of kind(resource).values()) open.take({ version, resource: kindKey(resource), old: undefined, now: object })
           else for (const change of history) if (change.version > from) open.take(change)
           signal?.addEventListener('abort', stop, { once: true })

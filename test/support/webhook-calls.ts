@@ -65,6 +65,33 @@ const REVIEW = JSON.stringify({
 export const askDirectly = (port: number, ca: string, agent?: https.Agent): Promise<Reply> =>
   call({ port, ca, servername: WEBHOOK_HOST, path: '/validate/access-request?timeout=5s', body: REVIEW, ...(agent === undefined ? {} : { agent }) })
 
+export interface KeptConnections {
+  /** One for each caller, each with one connection. */
+  readonly agents: readonly https.Agent[]
+  /** How many connections were opened so far: as many as callers for as long as each keeps its first. */
+  readonly opened: number
+}
+
+export const keepConnections = (t: Pick<Test, 'teardown'>, callers: number): KeptConnections => {
+  let opened = 0
+  const agents = Array.from({ length: callers }, () => {
+    const agent = new https.Agent({ keepAlive: true, maxSockets: 1 })
+    const connect = agent.createConnection.bind(agent)
+    agent.createConnection = (...options) => {
+      opened += 1
+      return connect(...options)
+    }
+    return agent
+  })
+  t.teardown(() => agents.forEach((agent) => agent.destroy()))
+  return {
+    agents,
+    get opened() {
+      return opened
+    },
+  }
+}
+
 export const wrongIn = ({ status, body }: Reply): string | undefined => (status === 200 && body.includes('"allowed":true') ? undefined : `${status} ${body}`)
 
 /** What the API server trusts: the caBundle of the webhook configuration. */
