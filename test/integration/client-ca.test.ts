@@ -67,7 +67,7 @@ const asked = async (): Promise<number> => {
   return [...text.matchAll(/^access_gate_admission_requests_total\{hook="validate-access-policy",[^}]*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0)
 }
 
-await test('D21 the API server calls the webhooks with its certificate: admissions work, and are judged', async (subtest) => {
+await test('the API server calls the webhooks with its certificate: admissions work, and are judged', async (subtest) => {
   // The CA of the serving certificate takes a moment to get into the webhook configurations, and from there to the API server.
   await untilTrue('a policy is admitted', async () => (await createPolicy('admitted')).code === 0, 60_000)
   const before = await asked()
@@ -75,7 +75,7 @@ await test('D21 the API server calls the webhooks with its certificate: admissio
   subtest.equal((await asked()) - before, 1)
 })
 
-await test('D21 nobody else gets through the handshake', async (subtest) => {
+await test('nobody but the API server gets through the handshake', async (subtest) => {
   const { stdout } = await cluster.kubectl(['get', 'secret', 'access-gate-webhook-tls', '-n', SYSTEM_NAMESPACE, '-o', 'jsonpath={.data.ca\\.crt}'])
   const attempt = (certificate?: ClientCertificates): Promise<unknown> => {
     const own = certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key }

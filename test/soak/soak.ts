@@ -220,7 +220,7 @@ const soakWith = async ({ minutes, everyMs, seed, print, signal }: SoakOptions, 
   const excused = processes.webhook.complaints.filter(({ msg }) => msg.includes('could not be made')).length
   if (without > excused) complain(`${without} Pods were admitted without a request; the webhook tells of ${excused}`)
   const verdict = await judge.verdict()
-  const unsentEvents = processes.controller.complaints.filter(({ msg }) => msg.includes('Event could not be recorded')).length
+  const unsentEvents = processes.controller.complaints.filter(({ msg, reason }) => reason === 'AccessGranted' && msg.includes('Event could not be recorded')).length
   problems.push(...problemsOfGrants(verdict, { usable, unsentEvents }))
   counts['grants made'] = verdict.granted
   counts['grants without an Event'] = verdict.untold.length

@@ -104,16 +104,26 @@ export const deploy = async (t: { teardown(end: () => Promise<void>): void }, cl
   return { program: file, kubeconfig: await cluster.kubeconfigFor({ name, token: await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name) }) }
 }
 
+const running = new Set<ChildProcess>()
+const killAll = (): void => running.forEach((child) => child.kill('SIGKILL'))
+
+/** Also when the test breaks before it comes to its teardowns. One listener for all: a long roll-out has many replicas that still drain. */
+const endWithUs = (child: ChildProcess): void => {
+  if (running.size === 0) process.on('exit', killAll)
+  running.add(child)
+  child.once('exit', () => {
+    running.delete(child)
+    if (running.size === 0) process.off('exit', killAll)
+  })
+}
+
 /** Starts `access-gate webhook`. @returns when it says that it is ready */
 export const startReplica = async (t: Pick<Test, 'teardown'>, { program, kubeconfig }: Deployment, certificate: readonly string[]): Promise<Replica> => {
   const [port, metricsPort] = [await freePort(), await freePort()]
   const at = [`--host=${LOOPBACK}`, `--port=${port}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`]
   const child = spawn(process.execPath, [program, 'webhook', `--kubeconfig=${kubeconfig}`, '--log-level=warn', ...at, ...certificate], { stdio: ['ignore', 'ignore', 'inherit'] })
   const isOver = (): boolean => child.exitCode !== null || child.signalCode !== null
-  const atOnce = (): void => void child.kill('SIGKILL')
-  // Also when the test breaks before it comes to its teardowns.
-  process.once('exit', atOnce)
-  child.once('exit', () => process.off('exit', atOnce))
+  endWithUs(child)
   t.teardown(async () => {
     if (!isOver()) await kill(child, 'SIGKILL')
   })
