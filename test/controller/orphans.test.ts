@@ -58,7 +58,7 @@ const SWEEPS: Record<string, { roles: Role[]; bindings: RoleBinding[]; cached?: 
     bindings: [bindingOf('c', 'request-1')],
     cached: 'request-2',
     live: 'request-2',
-    calls: ['get accessrequests/prod-harbor-build-pod', 'remove rolebindings/c', 'emit /AccessRevoked', 'remove roles/b', 'emit /AccessRevoked'],
+    calls: ['get accessrequests/prod-harbor-build-pod', 'remove rolebindings/c', 'remove roles/b', 'emit /AccessRevoked', 'emit /AccessRevoked'],
   },
   'an object of two owners, one of them there, stays': { roles: [roleOf('a', 'request-1', 'request-2')], bindings: [], cached: 'request-2', live: 'request-2', calls: [] },
 }
@@ -83,4 +83,11 @@ await test('nothing is deleted while the API server does not say that the reques
   g.kube.fail('get', ACCESS_REQUESTS, new KubeError('KUBE_UNAVAILABLE', 'no answer'))
   await t.rejects(g.sweep(undefined), { code: 'KUBE_UNAVAILABLE' })
   t.strictSame([g.kube.all(ROLES).length, g.counted], [1, []])
+})
+
+await test('what was deleted is told also when a later deletion fails', async (t) => {
+  const g = ground([roleOf('b', 'gone')], [bindingOf('a', 'gone')])
+  g.kube.fail('remove', ROLES, new KubeError('KUBE_UNAVAILABLE', 'no answer'))
+  await t.rejects(g.sweep(undefined), { code: 'KUBE_UNAVAILABLE' })
+  t.strictSame(g.kube.events.map(({ regarding }) => `${regarding.kind} ${regarding.name}`), ['RoleBinding a'])
 })

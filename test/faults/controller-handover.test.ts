@@ -63,9 +63,11 @@ await test('a write that is under way when the lease ends is given up by then, a
     if (resource === 'leases') return heldAt === undefined ? 'pass' : 'cut-before'
     if (heldAt === undefined) {
       heldAt = performance.now()
-      void gone.then(() => {
+      const watchCaller = async (): Promise<void> => {
+        await gone
         isGivenUp = true
-      })
+      }
+      void watchCaller()
     }
     return gate.promise
   })

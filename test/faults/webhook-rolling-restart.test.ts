@@ -48,12 +48,14 @@ const rollOut = async (ends: Promise<number | null>[]): Promise<void> => {
   }
 }
 
-/** Restarts all replicas, again and again until there were enough admissions, and waits until the last old one is gone. */
+/** Restarts all replicas at each third of the admissions but the last, so that a slow machine does not restart more than a fast one; waits until the last old one is gone. */
 const restartUnder = async (load: Load, admissions: () => number): Promise<{ ends: (number | null)[]; replicas: number }> => {
   const before = replaced
   const ends: Promise<number | null>[] = []
-  do await rollOut(ends)
-  while (admissions() < ADMISSIONS / 2)
+  for (const third of [0, 1]) {
+    await untilTrue('the load goes on', () => load.failed.length > 0 || admissions() >= (ADMISSIONS * third) / 3, WITHIN_MS)
+    await rollOut(ends)
+  }
   await untilTrue(`${ADMISSIONS} admissions`, () => admissions() >= ADMISSIONS, WITHIN_MS)
   const codes = await Promise.all(ends)
   await load.stop()

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { test } from 'tap'
 import { CodedError } from '../../src/errors.ts'
-import { cutBytes, eventObject, eventSink } from '../../src/kube/events.ts'
-import type { EventRecord, EventSink } from '../../src/kube/ports.ts'
+import { cutBytes, eventObject, eventSink, type BackgroundEventSink } from '../../src/kube/events.ts'
+import type { EventRecord } from '../../src/kube/ports.ts'
 import { EVENTS } from '../../src/kube/resources.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import { fakeTime, type FakeTime } from '../support/fake-time.ts'
@@ -18,7 +18,7 @@ const record = (overrides: Partial<EventRecord> = {}): EventRecord => ({
   ...overrides,
 })
 
-const bench = (): LogLines & { time: FakeTime; kube: MemoryKube; sink: EventSink } => {
+const bench = (): LogLines & { time: FakeTime; kube: MemoryKube; sink: BackgroundEventSink } => {
   const time = fakeTime()
   const kube = memoryKube({ now: () => time.clock.now() })
   const lines = logLines()
@@ -95,20 +95,67 @@ await test('a program that stops tries again at once', async (t) => {
   const emitted = sink.emit(record())
   await time.advance(0)
   t.equal(creates(kube), 1)
-  stopping.abort()
   await emitted
+  stopping.abort()
+  await sink.finish()
   t.strictSame([creates(kube), kube.all(EVENTS, 'shared').length, messages(), time.pendingTimers], [3, 1, [], 0])
 })
 
-await test('while many Events wait for another attempt, more are given up at once', async (t) => {
+await test('while an Event is tried again nobody waits for one, few are under way at a time, and a bounded number waits', async (t) => {
   const { time, kube, sink, messages } = bench()
   kube.fail('create', EVENTS, busy(), { times: Number.POSITIVE_INFINITY })
-  const emitted = Promise.all(Array.from({ length: 100 }, (_, index) => sink.emit(record({ note: `${index}` }))))
-  await time.advance(0)
-  t.strictSame([time.pendingTimers, messages().length], [64, 36])
-  await time.advance(2_500)
+  await sink.emit(record())
+  const answer = kube.hold('create', EVENTS)
+  await Promise.all(Array.from({ length: 1_100 }, (_, index) => sink.emit(record({ note: `${index}` }))))
+  t.strictSame([creates(kube), messages().length], [1 + 3, 97], 'one is in a pause, three are under way, 1,000 wait')
+  const finished = sink.finish()
+  await time.advance(1_500)
+  await finished
+  answer()
+  await time.advance(1_000)
+  t.strictSame([creates(kube), messages().length, time.pendingTimers], [3 * 4, 1_101, 0])
+})
+
+await test('when the Events that failed are through, an answer is waited for again', async (t) => {
+  const { time, kube, sink, messages } = bench()
+  kube.fail('create', EVENTS, busy())
+  await sink.emit(record())
+  await time.advance(200)
+  const answer = kube.hold('create', EVENTS)
+  let isTold = false
+  const tell = async (): Promise<void> => {
+    await sink.emit(record({ note: 'later' }))
+    isTold = true
+  }
+  const emitted = tell()
+  await time.advance(1_000)
+  t.equal(isTold, false)
+  answer()
   await emitted
-  t.strictSame([messages().length, creates(kube)], [100, 100 + 2 * 64])
+  t.strictSame([kube.all(EVENTS, 'shared').length, messages()], [2, []])
+})
+
+await test('the end of a term waits for Events for 1.5 s, and gives up those whose turn did not come', async (t) => {
+  const { time, kube, sink, messages } = bench()
+  await sink.finish()
+  kube.fail('create', EVENTS, busy())
+  await sink.emit(record())
+  const answer = kube.hold('create', EVENTS)
+  await Promise.all(Array.from({ length: 10 }, (_, index) => sink.emit(record({ note: `${index}` }))))
+  let isOver = false
+  const finish = async (): Promise<void> => {
+    await sink.finish()
+    isOver = true
+  }
+  const finished = finish()
+  await time.advance(1_499)
+  t.strictSame([isOver, messages()], [false, []])
+  await time.advance(1)
+  await finished
+  t.strictSame(messages(), Array(7).fill('warn an Event could not be recorded'))
+  answer()
+  await time.advance(0)
+  t.strictSame([kube.all(EVENTS, 'shared').length, messages().length, time.pendingTimers], [4, 7, 0])
 })
 
 await test('names and words are cut to what the API server takes', async (t) => {

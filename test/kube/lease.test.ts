@@ -284,6 +284,30 @@ await test('each write of the lease is given up after 2.5 s, or when leading wou
   t.equal(one.lease.held(), true)
 })
 
+await test('a look that is answered late leaves its write the rest of the time, and after that nothing is written', async (t) => {
+  const { time, kube, replica } = cluster(t)
+  const seen: (number | undefined)[] = []
+  const noting: LeaseOptions['kube'] = {
+    get: (...args) => kube.get(...args),
+    create: async (resource, object, options) => {
+      seen.push(options?.timeoutMs)
+      return kube.create(resource, object)
+    },
+    replace: (...args) => kube.replace(...args),
+  }
+  const answerFirst = kube.hold('get', LEASES)
+  const one = replica('one', { kube: noting })
+  await time.advance(2_600)
+  answerFirst()
+  const answerSecond = kube.hold('get', LEASES)
+  await time.advance(0)
+  t.strictSame([seen, one.lease.held()], [[], false])
+  await time.advance(2_900)
+  answerSecond()
+  await time.advance(0)
+  t.strictSame([seen, one.lease.held()], [[500], true])
+})
+
 await test('without the lease nothing is sent', async (t) => {
   const kube = memoryKube()
   let leftMs = 0

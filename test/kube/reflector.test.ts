@@ -181,7 +181,7 @@ await test('a watch that the server does not end in its time is taken for dead: 
   t.same([calls(), messages(), kube.openWatches], [['list', 'watch 0', 'watch 1'], ['debug the watch of configmaps was not ended in its time: its connection may be dead'], 1])
   await time.advance(19_000)
   t.same([calls().slice(3), kube.openWatches], [[], 0])
-  t.equal(reflector.lastContact, START + 18_999)
+  t.equal(reflector.lastContact, START + 23_999, 'when the second one began')
   await time.advance(1_000)
   t.same(calls().slice(3), ['list', 'watch 1'])
   t.same(messages().slice(1), ['warn the watch failed, it begins again'])
@@ -234,4 +234,37 @@ await test('a handler that throws stops nothing', async (t) => {
   kube.put(CONFIG_MAPS, configMap('b'))
   await settle()
   t.same([names(), messages()], [['a', 'b'], Array(2).fill('error a handler of a store failed')])
+})
+
+await test('a watch whose answer begins late gets its whole time, and its beginning is a sign of life', async (t) => {
+  let begin: (() => void) | undefined
+  const { kube, time, calls, messages, reflector } = bench(t, (before) => {
+    begin = before.hold('watch')
+  })
+  await time.advance(9_000)
+  t.equal(reflector.lastContact, START)
+  begin?.()
+  await settle()
+  t.equal(reflector.lastContact, START + 9_000)
+  await time.advance(18_999)
+  t.same([calls(), kube.openWatches], [['list', 'watch 0'], 1])
+  kube.endWatches()
+  await settle()
+  t.same([calls(), messages()], [['list', 'watch 0', 'watch 0'], []])
+})
+
+await test('a refusal that takes long is a failure all the same', async (t) => {
+  let refuse: (() => void) | undefined
+  const { kube, time, calls } = bench(t, (before) => {
+    before.fail('watch', undefined, unavailable(), { times: 3 })
+    refuse = before.hold('watch')
+  })
+  for (const pauseMs of [1_000, 2_000, 4_000]) {
+    await time.advance(6_000)
+    refuse?.()
+    refuse = kube.hold('watch')
+    await time.advance(pauseMs)
+  }
+  t.same(calls(), ['list', 'watch 0', 'watch 0', 'watch 0', 'list', 'watch 0'])
+  refuse?.()
 })
