@@ -162,6 +162,10 @@ export const runController = async (options: ControllerOptions, kube: Controller
   prune()
   const reflecting = sources.map(({ reflector }) => reflector.run(stopping.signal))
   const synced = Promise.all(sources.map(({ reflector }) => reflector.synced))
+  const term = async (signal: AbortSignal): Promise<void> => {
+    await loops.run(signal)
+    await events.finish()
+  }
   const lead = async (): Promise<void> => {
     const all = await synced
     if (!all.every(Boolean)) return
@@ -169,10 +173,6 @@ export const runController = async (options: ControllerOptions, kube: Controller
     followKinds(caches, checks)
     // A leader that has not read them yet would write into every status that it has not.
     await atMost(FIRST_READ_MS, checks.answered(), timers, stopping.signal)
-    const term = async (signal: AbortSignal): Promise<void> => {
-      await loops.run(signal)
-      await events.finish()
-    }
     await lease.run({ onStartedLeading: term, signal: stopping.signal })
   }
   const leadership = lead()

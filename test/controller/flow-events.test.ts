@@ -6,7 +6,7 @@ import { KubeError } from '../../src/kube/kube-error.ts'
 import { ACCESS_REQUESTS, CONNECTORS, EVENTS, PODS, ROLES } from '../../src/kube/resources.ts'
 import { approvedBy, controllerBench, gatedPod, putScene, TASKS, type Bench } from '../support/controller-bench.ts'
 import { settle } from '../support/fake-time.ts'
-import { CONNECTOR_TEXT, connectorOf, grantOf, linesOf, POD_TEXT, taskOf } from '../support/request-facts.ts'
+import { CONNECTOR_TEXT, connectorOf, grantOf, linesOf, POD_TEXT, requestOf, taskOf } from '../support/request-facts.ts'
 
 const NAME = grantOf().role.metadata.name
 const approve = ({ kube }: Bench): void => {
@@ -128,6 +128,36 @@ await test('an Event that is on its way when the process dies is sent again by t
   await bench.start('two')
   await bench.time.advance(20_000)
   t.strictSame([bench.kube.all(EVENTS).map(({ reason }) => reason), linesOf(bench.request()?.status).sync.split(' ')[0]], [['AccessGranted', 'AccessRevoked'], 'True/PermissionCleanUp'])
+})
+
+await test('30 Pods end while the API server takes no Event: no revoke waits for one, and the end of the controller for all of them only a moment', async (t) => {
+  const bench = controllerBench(t)
+  const { kube, time } = bench
+  putScene(bench, { without: ['pod', 'request', 'task'] })
+  const indexes = Array.from({ length: 30 }, (_, index) => index)
+  const numbered = <T extends object>(object: T, index: number): T => JSON.parse(JSON.stringify(object).replaceAll(/build-pod|pod-1|run-1|deploy|request-1/g, (word) => `${word}-${index}`))
+  for (const index of indexes) {
+    kube.put(PODS, numbered(gatedPod(), index))
+    kube.put(TASKS, numbered(taskOf('deploy', 'approved'), index))
+    kube.put(ACCESS_REQUESTS, numbered(requestOf(), index))
+  }
+  const { controller, logs } = await bench.start()
+  await time.advance(2_000)
+  t.equal(bench.roles().length, 30)
+  const told = kube.all(EVENTS).length
+  kube.fail('create', EVENTS, new KubeError('KUBE_UNAVAILABLE', 'busy'), { times: Number.POSITIVE_INFINITY })
+  for (const index of indexes) kube.drop(PODS, 'cicd', `build-pod-${index}`)
+  await time.advance(0)
+  await settle()
+  t.strictSame([bench.roles(), bench.bindings(), kube.all(EVENTS).length - told], [[], [], 0])
+  t.equal(logs.lines.filter(({ reason, accessRequest }) => reason === 'AccessRevoked' && accessRequest !== undefined).length, 30)
+  let isStopped = false
+  void controller.stop().then(() => {
+    isStopped = true
+  })
+  for (let tenths = 0; tenths < 50 && !isStopped; tenths += 1) await time.advance(100)
+  t.ok(isStopped)
+  t.equal(logs.lines.filter(({ msg, reason }) => msg === 'an Event could not be recorded' && reason === 'AccessRevoked').length, 30)
 })
 
 await test('nothing secret that lies about the request is in a log line, an Event or a status', async (t) => {

@@ -42,7 +42,7 @@ const spec = (...approvers: object[]): { spec: object } => ({ spec: { approvers 
 const asked = spec(alice('pending'))
 const labelled = (labels: object, state: string): object => ({ metadata: { labels }, ...asked, status: { state } })
 const two = (input: string, more: object = { numberOfApprovalsRequired: 2 }): object => ({ spec: { approvers: [alice(input), { name: 'bob', type: 'User', input: 'pending' }], ...more } })
-const ops = (input: string, ...users: object[]): { spec: object } => spec({ name: 'ops', type: 'Group', input, users })
+const ops = (input: string, ...members: object[]): { spec: object } => spec({ name: 'ops', type: 'Group', input, users: members })
 const says = (name: string, input: string): object => ({ name, input })
 const overruledBefore = { name: 'ops', type: 'Group', input: 'approve', users: [says('dora', 'reject')] }
 const member = userInfo('emma', 'ops')
