@@ -130,12 +130,14 @@ await test('an Event that is on its way when the process dies is sent again by t
   t.strictSame([bench.kube.all(EVENTS).map(({ reason }) => reason), linesOf(bench.request()?.status).sync.split(' ')[0]], [['AccessGranted', 'AccessRevoked'], 'True/PermissionCleanUp'])
 })
 
+/** The same object for another Pod, run, task and request. */
+const numbered = <T extends object>(object: T, index: number): T => JSON.parse(JSON.stringify(object).replaceAll(/build-pod|pod-1|run-1|deploy|request-1/g, (word) => `${word}-${index}`))
+
 await test('30 Pods end while the API server takes no Event: no revoke waits for one, and the end of the controller for all of them only a moment', async (t) => {
   const bench = controllerBench(t)
   const { kube, time } = bench
   putScene(bench, { without: ['pod', 'request', 'task'] })
   const indexes = Array.from({ length: 30 }, (_, index) => index)
-  const numbered = <T extends object>(object: T, index: number): T => JSON.parse(JSON.stringify(object).replaceAll(/build-pod|pod-1|run-1|deploy|request-1/g, (word) => `${word}-${index}`))
   for (const index of indexes) {
     kube.put(PODS, numbered(gatedPod(), index))
     kube.put(TASKS, numbered(taskOf('deploy', 'approved'), index))
@@ -151,12 +153,15 @@ await test('30 Pods end while the API server takes no Event: no revoke waits for
   await settle()
   t.strictSame([bench.roles(), bench.bindings(), kube.all(EVENTS).length - told], [[], [], 0])
   t.equal(logs.lines.filter(({ reason, accessRequest }) => reason === 'AccessRevoked' && accessRequest !== undefined).length, 30)
-  let isStopped = false
-  void controller.stop().then(() => {
-    isStopped = true
-  })
-  for (let tenths = 0; tenths < 50 && !isStopped; tenths += 1) await time.advance(100)
-  t.ok(isStopped)
+  const over = new AbortController()
+  const stop = async (): Promise<void> => {
+    await controller.stop()
+    over.abort()
+  }
+  const stopped = stop()
+  for (let tenths = 0; tenths < 50 && !over.signal.aborted; tenths += 1) await time.advance(100)
+  t.ok(over.signal.aborted)
+  await stopped
   t.equal(logs.lines.filter(({ msg, reason }) => msg === 'an Event could not be recorded' && reason === 'AccessRevoked').length, 30)
 })
 
