@@ -89,7 +89,8 @@ const cases: Record<string, (name: string) => Case> = {
   }),
   'one of two objects of a check waits': (name) => ({
     policies: [checkedPolicy([name])],
-    tasks: { [name]: 'approved', [`${name}-b`]: 'pending' },
+    // The one that waits comes first: the approved one alone would be all that there is, and pass.
+    tasks: { [`${name}-b`]: 'pending', [name]: 'approved' },
     expected: { reads: READS.waiting, says: { AccessCheckReady: `waiting for ApprovalTask ${work}/${name}-b` } },
   }),
   'one of two policies waits': (name) => ({

@@ -161,7 +161,8 @@ await test('removed and installed anew, the policies follow changes as before', 
 await test('an upgrade from a version without these policies brings them whole, also without what is installed once', async (suite) => {
   suite.match(await remove(), { code: 0 })
   await untilTrue('nothing is held', async () => (await setState('deploy', 'pending', ['--as=carol'])).code === 0)
-  await make('from-before', groups(100, 100, 'reject'))
+  // Each policy is let go of in its own time.
+  await untilTrue('no input is held', async () => (await cluster.call('POST', TASKS, task('from-before', groups(100, 100, 'reject')))).status === 201)
   suite.match(await install(...WITHOUT_SETTINGS), { code: 0 })
   await untilTrue('it is held', async () => (await setState('deploy', 'pending', ['--as=carol'])).stderr.includes(said('carol')))
   suite.match(await setState('deploy', 'pending', CONTROLLER), { code: 0 })
