@@ -5,7 +5,7 @@ import type { GatedVolumes } from '../src/core/gated-volume.ts'
 import { decideAtAdmission, type ConnectorFact } from '../src/core/gate.ts'
 import { isForIdentity, type ConnectorKey, type PodKey } from '../src/core/request-identity.ts'
 import { isCoded } from '../src/errors.ts'
-import type { Permission, Reader, Writer } from '../src/kube/ports.ts'
+import type { Clock, Permission, Reader, Writer } from '../src/kube/ports.ts'
 import { ACCESS_REQUESTS } from '../src/kube/resources.ts'
 import type { Timers } from '../src/kube/timers.ts'
 import { withDeadline, type Deadline } from './deadline.ts'
@@ -22,6 +22,7 @@ export interface PodAdmissionDeps {
   /** How many Pods are looked at at once. */
   turns: Turns
   logger: Logger
+  clock: Clock
   timers: Timers
   metrics: HookMetrics
   /** Milliseconds for everything; less than the timeoutSeconds of the hook. */

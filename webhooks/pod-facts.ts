@@ -4,12 +4,13 @@ import { FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../src/api/names.ts'
 import { readFlags, type Flags } from '../src/core/feature-flags.ts'
 import { mayStillHoldGrant, permissionQuestions, podIdentity, type ConnectorFact } from '../src/core/gate.ts'
 import type { ConnectorKey, PodKey } from '../src/core/request-identity.ts'
-import type { Permission, Reader } from '../src/kube/ports.ts'
+import type { Clock, Permission, Reader } from '../src/kube/ports.ts'
 import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS } from '../src/kube/resources.ts'
 
 export interface PodFactDeps {
   reader: Reader
   permission: Permission
+  clock: Clock
   /** Told of each read that failed. */
   unread: (what: string, error: unknown) => void
 }
@@ -49,7 +50,8 @@ export const connectorFact = async (deps: PodFactDeps, connector: ConnectorKey, 
   let predecessorMayHold = false
   if (exists && mayGet && mayPodPath && !mayProxy) {
     const { items } = await deps.reader.list(ACCESS_REQUESTS, { namespace: connector.namespace })
-    predecessorMayHold = items.some((request) => isPredecessor(request, connector, pod) && mayStillHoldGrant(request))
+    const now = deps.clock.now()
+    predecessorMayHold = items.some((request) => isPredecessor(request, connector, pod) && mayStillHoldGrant(request, now))
   }
   return { connector, exists, mayGet, mayProxy, mayPodPath, predecessorMayHold }
 }

@@ -1,8 +1,10 @@
 import { CONDITION, REASON, type AccessRequest } from '../api/access-request.ts'
 import type { AccessQuestion, Identity } from '../api/access-review.ts'
 import { GROUP, serviceAccountUser } from '../api/names.ts'
+import { checksRecordedAsPassed, conditionOf } from './conditions.ts'
 import type { Flags } from './feature-flags.ts'
 import { buildRequest, type ConnectorKey, type PodKey } from './request-identity.ts'
+import { parseTime } from './time.ts'
 
 /** A Pod's ServiceAccount as the API server knows it; without the groups, a permission that is bound to a group would not be seen. */
 export const podIdentity = (podNamespace: string, serviceAccount: string): Identity => ({
@@ -26,12 +28,20 @@ export const permissionQuestions = (
   }
 }
 
-/** Its Role may still be there: the checks passed, and the clean-up is not recorded. */
-export const mayStillHoldGrant = (request: AccessRequest): boolean => {
-  const conditions = request.status?.conditions ?? []
-  const passed = conditions.some(({ type, status }) => type === CONDITION.accessCheckReady && status === 'True')
-  const cleanedUp = conditions.some(({ type, reason }) => type === CONDITION.accessPermissionSync && reason === REASON.permissionCleanUp)
-  return passed && !cleanedUp
+/**
+ * How long the API server may go on to honour a Role that is gone, milliseconds: it answers from a cache of its own, which each of
+ * several API servers fills at its own pace, and the time of the clean-up comes from another machine's clock.
+ */
+export const REVOKED_ROLE_MS = 30_000
+
+/**
+ * The API server may still honour its Role: something may have been granted, and the clean-up is not recorded, or not long ago.
+ * @param now milliseconds since the epoch
+ */
+export const mayStillHoldGrant = ({ status }: AccessRequest, now: number): boolean => {
+  const sync = conditionOf(status, CONDITION.accessPermissionSync)
+  if (sync?.reason === REASON.permissionCleanUp) return now - (parseTime(sync.lastTransitionTime) ?? now) < REVOKED_ROLE_MS
+  return checksRecordedAsPassed(status) || sync?.status === 'True'
 }
 
 /** What is known about one Connector that a new Pod names. */

@@ -27,7 +27,8 @@ await test('the questions about a Connector', async (t) => {
   })
 })
 
-const condition = (type: string, status: Condition['status'], reason: string): Condition => ({ type, status, reason, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' })
+const NOW = Date.parse('2026-01-01T12:00:00Z')
+const condition = (type: string, status: Condition['status'], reason: string, lastTransitionTime = '2026-01-01T00:00:00Z'): Condition => ({ type, status, reason, message: '', lastTransitionTime })
 const passed = condition('AccessCheckReady', 'True', 'Passed')
 
 const HOLDING: Record<string, { conditions: Condition[] | undefined; holds: boolean }> = {
@@ -37,13 +38,22 @@ const HOLDING: Record<string, { conditions: Condition[] | undefined; holds: bool
   'checks passed, nothing synced yet': { conditions: [passed], holds: true },
   'synced': { conditions: [passed, condition('AccessPermissionSync', 'True', 'Synced')], holds: true },
   'sync failed half way': { conditions: [passed, condition('AccessPermissionSync', 'False', 'SyncFailed')], holds: true },
+  'rejected after it was granted, the grant not gone yet': { conditions: [condition('AccessCheckReady', 'False', 'Rejected'), condition('AccessPermissionSync', 'True', 'Synced')], holds: true },
   'cleaned up': { conditions: [passed, condition('AccessPermissionSync', 'True', 'PermissionCleanUp')], holds: false },
+  'cleaned up 30 s ago': { conditions: [passed, condition('AccessPermissionSync', 'True', 'PermissionCleanUp', '2026-01-01T11:59:30Z')], holds: false },
+  'cleaned up just now: the API server may not know it yet': { conditions: [passed, condition('AccessPermissionSync', 'True', 'PermissionCleanUp', '2026-01-01T11:59:31Z')], holds: true },
+  'rejected and cleaned up just now': {
+    conditions: [condition('AccessCheckReady', 'False', 'Rejected'), condition('AccessPermissionSync', 'True', 'PermissionCleanUp', '2026-01-01T11:59:59Z')],
+    holds: true,
+  },
+  'cleaned up, by a clock that is ahead': { conditions: [passed, condition('AccessPermissionSync', 'True', 'PermissionCleanUp', '2026-01-01T12:05:00Z')], holds: true },
+  'cleaned up nobody knows when': { conditions: [passed, condition('AccessPermissionSync', 'True', 'PermissionCleanUp', 'yesterday')], holds: true },
 }
 
 for (const [name, { conditions, holds }] of Object.entries(HOLDING)) {
   await test(`a request may still hold a grant: ${name}`, async (t) => {
     const request: AccessRequest = buildRequest({ connector: harbor, pod, serviceAccount: 'builder' }, 'alice')
-    t.equal(mayStillHoldGrant(conditions === undefined ? request : { ...request, status: { conditions } }), holds)
+    t.equal(mayStillHoldGrant(conditions === undefined ? request : { ...request, status: { conditions } }, NOW), holds)
   })
 }
 

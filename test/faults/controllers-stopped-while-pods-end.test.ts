@@ -41,7 +41,7 @@ const gateAllows = async ({ metadata }: Pod): Promise<boolean> => {
   const connector = { namespace: shared, name: CONNECTOR }
   const { namespace = '', name, uid = '' } = metadata
   const ofSameName = (await requests()).filter(({ spec }) => spec.context.objectRef.name === name && spec.context.objectRef.uid !== uid)
-  const predecessorMayHold = ofSameName.some(mayStillHoldGrant)
+  const predecessorMayHold = ofSameName.some((request) => mayStillHoldGrant(request, Date.now()))
   const mayPodPath = await world.mayUse(name, CONNECTOR)
   const { create } = decideAtAdmission({
     flags: { state: 'on' },

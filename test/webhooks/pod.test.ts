@@ -2,6 +2,7 @@ import { test } from 'tap'
 import type { AccessRequest } from '../../src/api/access-request.ts'
 import type { AccessQuestion } from '../../src/api/access-review.ts'
 import { FLAG } from '../../src/api/names.ts'
+import { formatTime } from '../../src/core/time.ts'
 import { buildRequest, requestName, type RequestIdentity } from '../../src/core/request-identity.ts'
 import { CodedError } from '../../src/errors.ts'
 import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS } from '../../src/kube/resources.ts'
@@ -75,7 +76,7 @@ const identity = (connector = 'harbor', uid = 'pod-1'): RequestIdentity => ({
 const wanted = (connector = 'harbor'): AccessRequest => buildRequest(identity(connector), 'alice')
 const sent = ({ kube }: Harness): unknown[] => kube.writes().map(({ verb, body }) => [verb, body])
 
-const passed = (request: AccessRequest, cleanedUp = false): AccessRequest => ({
+const passed = (request: AccessRequest, cleanedUp?: number): AccessRequest => ({
   ...request,
   metadata: { ...request.metadata, labels: {} },
   status: {
@@ -84,9 +85,9 @@ const passed = (request: AccessRequest, cleanedUp = false): AccessRequest => ({
       {
         type: 'AccessPermissionSync',
         status: 'True',
-        reason: cleanedUp ? 'PermissionCleanUp' : 'Synced',
+        reason: cleanedUp === undefined ? 'Synced' : 'PermissionCleanUp',
         message: '',
-        lastTransitionTime: '2026-01-01T00:00:00Z',
+        lastTransitionTime: formatTime(cleanedUp ?? NOW),
       },
     ],
   },
@@ -137,7 +138,12 @@ const ROWS: Record<string, Row> = {
   },
   'a predecessor that was cleaned up holds nothing': {
     rights: ['get', 'podPath'],
-    given: ({ kube }) => kube.put(ACCESS_REQUESTS, passed(buildRequest(identity('harbor', 'pod-0'), 'alice'), true)),
+    given: ({ kube }) => kube.put(ACCESS_REQUESTS, passed(buildRequest(identity('harbor', 'pod-0'), 'alice'), NOW - 60_000)),
+  },
+  'a predecessor that was cleaned up moments ago: the API server may not know that its Role is gone': {
+    rights: ['get', 'podPath'],
+    given: ({ kube }) => kube.put(ACCESS_REQUESTS, passed(buildRequest(identity('harbor', 'pod-0'), 'alice'), NOW - 1_000)),
+    creates: [wanted()],
   },
   'a predecessor for another Connector holds nothing of this one': {
     rights: ['get', 'podPath'],
