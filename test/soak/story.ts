@@ -53,13 +53,12 @@ export interface Stage {
   judge: Pick<GrantJudge, 'admitted' | 'approving' | 'remember'>
   /** Takes the uids of requests that were seen to be usable. */
   usable: Set<string>
+  /** Is told of each Pod that was admitted without a request. */
+  unasked: (pod: Pod) => void
   count: (what: string) => void
   /** Aborted: everything ends now. */
   ending: AbortSignal
 }
-
-/** Pods that the webhook admitted without a request, because it could not make one in time. */
-export const WITHOUT_REQUEST = 'Pods admitted without a request'
 
 /** A request is final moments after its Pod ended; one whose Pod came and went unseen is given up after 60 s. */
 const FINAL_WITHIN_MS = 180_000
@@ -82,7 +81,7 @@ interface Act {
 }
 
 /** @throws Error when something did not come about as it should */
-export const playStory = async ({ world, connector: shared, requests, judge, usable, count, ending }: Stage, plan: Plan): Promise<void> => {
+export const playStory = async ({ world, connector: shared, requests, judge, usable, unasked, count, ending }: Stage, plan: Plan): Promise<void> => {
   const { kube, work } = world
   const { makePod, task: makeTask, endPod } = persistentWorld(world)
   const { name, approval, end, decideMs, endMs } = plan
@@ -120,8 +119,7 @@ export const playStory = async ({ world, connector: shared, requests, judge, usa
   /** @returns the requests that must be final from here on */
   const finish = async ({ pod }: Act): Promise<AccessRequest[]> => {
     const mine = await persist('requests', () => world.requestsOf(pod))
-    // The webhook never holds up a Pod for longer than its deadline: then it says so in its log, and the request would be made at the mount.
-    if (mine.length === 0) count(WITHOUT_REQUEST)
+    if (mine.length === 0) unasked(pod)
     if (mine.length > 1) throw new Error(`Pod ${name} was admitted with ${mine.length} requests`)
     judge.remember(mine)
     if (mustBecomeUsable(plan)) for (const request of mine) await untilUsable(request)

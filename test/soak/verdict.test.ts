@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import type { Verdict } from '../support/grant-judge.ts'
 import { mustBecomeUsable, type Plan } from './story.ts'
-import { problemsOfGrants, problemsOfRole, type GrantFacts, type RoleFigures } from './verdict.ts'
+import { problemsOfAdmission, problemsOfGrants, problemsOfRole, type AdmissionCounts, type GrantFacts, type RoleFigures } from './verdict.ts'
 
 const MINUTES = 30
 
@@ -25,6 +25,29 @@ const ROLES: Record<string, [more: Partial<RoleFigures>, problems: string[]]> = 
 
 for (const [title, [more, problems]] of Object.entries(ROLES)) await test(`a role: ${title}`, (t) => {
   t.strictSame(problemsOfRole({ ...SOUND, ...more }, MINUTES), problems)
+  t.end()
+})
+
+const [FIRST, SECOND] = [{ name: 'pod-1', uid: 'a' }, { name: 'pod-2', uid: 'b' }]
+const ASKED: AdmissionCounts = { created: 9, admitted: 9, unasked: [], putOff: new Set(), failedOpen: 0 }
+
+const ADMISSIONS: Record<string, [more: Partial<AdmissionCounts>, problems: string[]]> = {
+  'all is well': [{}, []],
+  'one was not admitted': [{ admitted: 8 }, ['9 Pods were created, 8 were admitted']],
+  'without a request, and the webhook says why': [{ unasked: [FIRST, SECOND], putOff: new Set(['a', 'b']) }, []],
+  'without a request, and the webhook speaks of another': [
+    { unasked: [FIRST, SECOND], putOff: new Set(['a', 'c']) },
+    ['admitted without a request, and the webhook does not say why: pod-2; the API server gave up 0 calls'],
+  ],
+  'without a request, and the API server gave up a call': [{ unasked: [FIRST], failedOpen: 1 }, []],
+  'more without a request than calls given up': [
+    { unasked: [FIRST, SECOND], failedOpen: 1 },
+    ['admitted without a request, and the webhook does not say why: pod-1, pod-2; the API server gave up 1 calls'],
+  ],
+}
+
+for (const [title, [more, problems]] of Object.entries(ADMISSIONS)) await test(`admissions: ${title}`, (t) => {
+  t.strictSame(problemsOfAdmission({ ...ASKED, ...more }), problems)
   t.end()
 })
 

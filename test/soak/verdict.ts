@@ -24,6 +24,8 @@ const FEWEST_SAMPLES = 2
 /** Names that are told; the others are counted. */
 const MOST_NAMES = 3
 
+const inShort = (names: readonly string[]): string => `${names.slice(0, MOST_NAMES).join(', ')}${names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''}`
+
 const figure = (value: number): string => value.toFixed(2)
 
 /** @param minutes how long the soak took */
@@ -40,6 +42,26 @@ export const problemsOfRole = ({ role, samples, residentSlope, heapSlope, files 
 
 export const describeRole = ({ role, residentSlope, heapSlope, resident, heap, files }: RoleFigures): string =>
   `${role}: RSS ${resident.toFixed(0)} MB (${figure(residentSlope)} MB/min), live heap ${heap.toFixed(1)} MB (${figure(heapSlope)} MB/min)${files === undefined ? '' : `, open files ${files.before} -> ${files.after}`}`
+
+/** What was seen of Pods at their admission. */
+export interface AdmissionCounts {
+  created: number
+  admitted: number
+  /** Pods without a request. */
+  unasked: readonly { name: string; uid: string }[]
+  /** The uids of Pods of which the log of the webhook says that their request will be made at the mount. */
+  putOff: ReadonlySet<string>
+  /** How often the API server gave up the call of the Pod hook and admitted the Pod, by its own count. */
+  failedOpen: number
+}
+
+/** A Pod is held up by nothing, so some may come without a request; of each of these either the webhook or the API server has to know why. */
+export const problemsOfAdmission = ({ created, admitted, unasked, putOff, failedOpen }: AdmissionCounts): string[] => {
+  const silent = unasked.filter(({ uid }) => !putOff.has(uid)).map(({ name }) => name)
+  const problems = created === admitted ? [] : [`${created} Pods were created, ${admitted} were admitted`]
+  if (silent.length > failedOpen) problems.push(`admitted without a request, and the webhook does not say why: ${inShort(silent)}; the API server gave up ${failedOpen} calls`)
+  return problems
+}
 
 export interface GrantFacts {
   /** The uids of requests that said that they were usable: by then the Event about the grant was sent, or given up with a warning. */
@@ -60,6 +82,6 @@ export const problemsOfGrants = ({ granted, grantedTwice, unapproved, toldTwice,
   }
   const problems = granted === 0 ? ['nothing was granted'] : []
   for (const [what, names] of Object.entries(found))
-    if (names.length > 0) problems.push(`${what}: ${names.slice(0, MOST_NAMES).join(', ')}${names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''}`)
+    if (names.length > 0) problems.push(`${what}: ${inShort(names)}`)
   return problems
 }
