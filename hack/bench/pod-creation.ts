@@ -170,7 +170,7 @@ const measureInTurn = async (acts: Acts, count: number): Promise<Pick<Round, 'un
 
 const measureRounds = async (env: BenchEnv, acts: Acts, webhooks: { on: () => Promise<void>; off: () => Promise<void> }, rounds: number, count: number): Promise<Round[]> => {
   /** After each switch the API server makes things anew that it keeps. */
-  const warm = Math.ceil(count / 4)
+  const warm = count
   const results: Round[] = []
   let isOn = true
   const turn = async (on: boolean): Promise<void> => {
