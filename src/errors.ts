@@ -25,9 +25,9 @@ export const ERRORS = {
   NOT_LEADER: 'retry',
   /** The live object is not the one that the decision was made from. */
   STALE_FACTS: 'retry',
-  /** A path template that cannot be parsed. */
+  /** A template that cannot be parsed. */
   TEMPLATE_SYNTAX: 'caller',
-  /** A path template whose value is missing or not a scalar. */
+  /** A template whose value is missing or not of the kind that is needed. */
   TEMPLATE_VALUE: 'wait',
   /** A CEL expression that does not compile. */
   EXPRESSION_SYNTAX: 'caller',

@@ -7,6 +7,9 @@ export const API_VERSION = `${GROUP}/${VERSION}`
 /** The CSI driver that a gated Pod names in a volume. */
 export const CSI_DRIVER = 'connectors-csi'
 
+/** Whom the tokens of kubelet are for, by the CSIDriver's tokenRequests: the proxies of Connectors that name no audience of their own. */
+export const PROXY_AUDIENCE = 'connectors-proxy'
+
 export const SYSTEM_NAMESPACE = 'connectors-system'
 
 export const SERVICE_ACCOUNT = {
@@ -55,6 +58,8 @@ export const FLAGS_CONFIG_MAP = 'connectors-config'
 export const FLAG = {
   approval: 'enable-connectors-approval',
   proxyPermissions: 'enable-connector-proxy-permissions',
+  /** Several Connectors in one volume. */
+  multiConnector: 'enable-multi-connector',
 } as const
 
 /** `system:serviceaccount:<namespace>:<name>`, as the API server names a ServiceAccount's user. */

@@ -7,7 +7,17 @@ export interface Pod extends KubeObject {
     nodeName?: string
     volumes?: Volume[]
   }
-  status?: { phase?: string }
+  status?: {
+    phase?: string
+    containerStatuses?: ContainerStatus[]
+    initContainerStatuses?: ContainerStatus[]
+    ephemeralContainerStatuses?: ContainerStatus[]
+  }
+}
+
+export interface ContainerStatus {
+  /** Set once the container was started, and kept when it ended. */
+  containerID?: string
 }
 
 export interface Volume {

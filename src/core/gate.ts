@@ -3,6 +3,7 @@ import type { AccessQuestion, Identity } from '../api/access-review.ts'
 import { GROUP, serviceAccountUser } from '../api/names.ts'
 import { checksRecordedAsPassed, conditionOf } from './conditions.ts'
 import type { Flags } from './feature-flags.ts'
+import { boundUid } from './pod-context.ts'
 import { buildRequest, type ConnectorKey, type PodKey } from './request-identity.ts'
 import { parseTime } from './time.ts'
 
@@ -34,25 +35,50 @@ export const permissionQuestions = (
  */
 export const REVOKED_ROLE_MS = 30_000
 
-/**
- * The API server may still honour its Role: something may have been granted, and the clean-up is not recorded, or not long ago.
- * @param now milliseconds since the epoch
- */
-export const mayStillHoldGrant = ({ status }: AccessRequest, now: number): boolean => {
+/** It may hold a grant: something may have been granted, and the clean-up is not recorded. */
+export const mayHoldGrant = ({ status }: AccessRequest): boolean => {
   const sync = conditionOf(status, CONDITION.accessPermissionSync)
-  if (sync?.reason === REASON.permissionCleanUp) return now - (parseTime(sync.lastTransitionTime) ?? now) < REVOKED_ROLE_MS
-  return checksRecordedAsPassed(status) || sync?.status === 'True'
+  return sync?.reason !== REASON.permissionCleanUp && (checksRecordedAsPassed(status) || sync?.status === 'True')
 }
 
-/** What is known about one Connector that a new Pod names. */
-export type ConnectorFact = {
-  connector: ConnectorKey
-  exists: boolean
-  mayGet: boolean
+/**
+ * The API server may still honour its Role: it may hold a grant, or the clean-up is not long ago.
+ * @param now milliseconds since the epoch
+ */
+export const mayStillHoldGrant = (request: AccessRequest, now: number): boolean => {
+  const sync = conditionOf(request.status, CONDITION.accessPermissionSync)
+  if (sync?.reason === REASON.permissionCleanUp) return now - (parseTime(sync.lastTransitionTime) ?? now) < REVOKED_ROLE_MS
+  return mayHoldGrant(request)
+}
+
+/** Another Pod's request for the same Connector and Pod name: judged by its spec, because labels prove nothing. */
+export const isPredecessor = (request: AccessRequest, connector: ConnectorKey, pod: PodKey): boolean => {
+  const { connectorRef, context } = request.spec
+  return (
+    request.metadata.namespace === connector.namespace &&
+    connectorRef.name === connector.name &&
+    context.objectRef.namespace === pod.namespace &&
+    context.objectRef.name === pod.name &&
+    boundUid(request) !== pod.uid
+  )
+}
+
+/** What the API server says about one Connector, and whether a yes on the Pod path may be somebody else's. */
+export interface ProxyAnswers {
   mayProxy: boolean
   mayPodPath: boolean
   /** A request for the same Connector and Pod name with another uid may still hold a grant, which the Pod path question then sees. */
   predecessorMayHold: boolean
+}
+
+/** A yes on the Pod path may be the grant of a predecessor of the same name, which this Pod must not use. */
+export const isAllowed = ({ mayProxy, mayPodPath, predecessorMayHold }: ProxyAnswers): boolean => mayProxy || (mayPodPath && !predecessorMayHold)
+
+/** What is known about one Connector that a new Pod names. */
+export type ConnectorFact = ProxyAnswers & {
+  connector: ConnectorKey
+  exists: boolean
+  mayGet: boolean
 }
 
 /** The requests to create, and sentences for the user. Never a refusal: a Pod is not refused for reasons of ours. */
@@ -72,22 +98,19 @@ const limited = (warnings: readonly string[]): string[] => {
   return shown.map(inShort)
 }
 
-const nameOf = ({ namespace, name }: ConnectorKey): string => `Connector ${namespace}/${name}`
+export const connectorText = ({ namespace, name }: ConnectorKey): string => `Connector ${namespace}/${name}`
 
 /** What the mount will refuse for; undefined when a request may be made. */
 const refusal = ({ connector, exists, mayGet }: ConnectorFact, user: string): string | undefined => {
-  if (!exists) return `the volume will not be mounted: ${nameOf(connector)} does not exist`
-  return mayGet ? undefined : `the volume will not be mounted: ${user} may not get ${nameOf(connector)}`
+  if (!exists) return `the volume will not be mounted: ${connectorText(connector)} does not exist`
+  return mayGet ? undefined : `the volume will not be mounted: ${user} may not get ${connectorText(connector)}`
 }
-
-/** A yes on the Pod path may be the grant of a predecessor of the same name, which this Pod must not use. */
-const isAllowed = ({ mayProxy, mayPodPath, predecessorMayHold }: ConnectorFact): boolean => mayProxy || (mayPodPath && !predecessorMayHold)
 
 /** A sentence for the Connectors that get no request now; none when there is room for all. */
 const capWarnings = (surplus: readonly ConnectorKey[], podNamespace: string): string[] =>
   surplus.length === 0
     ? []
-    : [`no request yet for ${surplus.map(nameOf).join(', ')}: ${MAX_UNSEEN_REQUESTS} requests of namespace ${podNamespace} still wait for their Pods; the mount will make it`]
+    : [`no request yet for ${surplus.map(connectorText).join(', ')}: ${MAX_UNSEEN_REQUESTS} requests of namespace ${podNamespace} still wait for their Pods; the mount will make it`]
 
 /** What is known when a Pod is admitted. */
 export interface AdmissionFacts {

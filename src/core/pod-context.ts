@@ -14,7 +14,7 @@ export type PodFact = { state: 'live'; pod: Pod } | { state: 'finished'; pod: Po
 /** The uid that the request is for: given in the spec, or recorded when a live Pod was first seen. */
 export const boundUid = (request: AccessRequest): string | undefined => request.spec.context.objectRef.uid ?? request.status?.contextUID
 
-const isFinished = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
+export const isFinished = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
 
 /** @param pod what the API server has under the Pod's name; undefined only when it answered that there is none */
 export const podFact = (request: AccessRequest, pod: Pod | undefined): PodFact => {

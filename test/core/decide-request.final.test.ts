@@ -10,7 +10,7 @@ const REVIVALS: Record<string, Partial<RequestFacts>> = {
   'an approval': { checks: checksOf([approved]) },
   'its Pod, live': { pod: { state: 'live', pod: podOf() } },
   'its Pod, gone': { pod: { state: 'missing' } },
-  'flags off': { flags: { state: 'off', message: 'off' } },
+  'flags off': { flags: { state: 'off', message: 'off', proxyPermissions: true } },
   'no Connector': { connector: undefined },
   'another Connector': { connector: connectorOf({ uid: 'connector-2' }) },
   'other policies': { policies: [policyOf('new')] },

@@ -5,7 +5,7 @@ import { checksOf, observedOf, podOf, snapshotOf, UNSEEN } from '../support/requ
 import { approved, decide, granted, lines, PASSED, passedStatus, rejected, told, types, waitingFor, withStatus } from '../support/request-stages.ts'
 
 const NOT_ON: Record<string, RequestFacts['flags']> = {
-  'D19: with a flag off': { state: 'off', message: 'approval is off' },
+  'D19: with a flag off': { state: 'off', message: 'approval is off', proxyPermissions: true },
   'D22: with the flags unknown': { state: 'unknown', message: 'nobody knows whether approval is on' },
 }
 

@@ -94,7 +94,7 @@ const CASES: Record<string, { given: Partial<AdmissionFacts>; create: AccessRequ
     warnings: ['the volume will not be mounted: system:serviceaccount:cicd:builder may not get Connector shared/harbor'],
   },
   'problems of volumes': { given: { problems: ['volume "a": readOnly: true is required'] }, create: [requestFor(harbor)], warnings: ['volume "a": readOnly: true is required'] },
-  'flags off': { given: { flags: { state: 'off', message: 'approval is off' }, problems: ['volume "a": x'] }, create: [], warnings: ['volume "a": x'] },
+  'flags off': { given: { flags: { state: 'off', message: 'approval is off', proxyPermissions: true }, problems: ['volume "a": x'] }, create: [], warnings: ['volume "a": x'] },
   'flags unknown': {
     given: { flags: { state: 'unknown', message: 'ConfigMap x is missing' } },
     create: [],
@@ -142,7 +142,7 @@ const anyFact: fc.Arbitrary<ConnectorFact> = fc.record({
   mayPodPath: fc.boolean(),
   predecessorMayHold: fc.boolean(),
 })
-const anyFlags: fc.Arbitrary<Flags> = fc.constantFrom(on, { state: 'off' as const, message: 'm' }, { state: 'unknown' as const, message: 'm' })
+const anyFlags: fc.Arbitrary<Flags> = fc.constantFrom(on, { state: 'off' as const, message: 'm', proxyPermissions: false }, { state: 'unknown' as const, message: 'm' })
 const anyFacts: fc.Arbitrary<AdmissionFacts> = fc.record({
   flags: anyFlags,
   pod: fc.constant(pod),
