@@ -11,6 +11,7 @@ import type { Timers } from '../src/kube/timers.ts'
 import { withDeadline, type Deadline } from './deadline.ts'
 import type { HookMetrics } from './metrics.ts'
 import { connectorFact, readFlagsNow, type PodFactDeps } from './pod-facts.ts'
+import { createRecentAnswers } from './recent-answers.ts'
 import type { RequestCap } from './request-cap.ts'
 import type { Turns } from './turns.ts'
 
@@ -67,6 +68,7 @@ const connectorFacts = async (deps: PodFactDeps, { pod, volumes, serviceAccount 
 
 export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
   const { reader, writer, cap, turns, logger, timers, metrics, deadlineMs } = deps
+  const recent = createRecentAnswers(timers)
   let crowdTold = false
 
   const failed = (reason: 'error' | 'late', pod: PodKey, what: string, error: unknown): void => {
@@ -111,7 +113,7 @@ export const createPodAdmission = (deps: PodAdmissionDeps): PodAdmission => {
   const work = async (asked: NewPod, deadline: Deadline): Promise<string[]> => {
     const { pod, volumes, serviceAccount, requestedBy, dryRun } = asked
     const unread = (what: string, error: unknown): void => failed('error', pod, `${what} could not be read`, error)
-    const facts = { ...deps, unread }
+    const facts = { ...deps, recent, unread }
     const [flags, { known, unknown }, unseen] = await Promise.all([
       readFlagsNow(facts),
       connectorFacts(facts, asked),

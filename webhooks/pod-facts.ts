@@ -1,16 +1,17 @@
 /** Gathers what core needs to know about a Pod at its admission: one parallel round of reads, a second one in a rare case. */
-import type { AccessRequest } from '../src/api/access-request.ts'
 import { FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../src/api/names.ts'
 import { readFlags, type Flags } from '../src/core/feature-flags.ts'
-import { mayStillHoldGrant, permissionQuestions, podIdentity, type ConnectorFact } from '../src/core/gate.ts'
+import { isPredecessor, mayStillHoldGrant, permissionQuestions, podIdentity, type ConnectorFact } from '../src/core/gate.ts'
 import type { ConnectorKey, PodKey } from '../src/core/request-identity.ts'
 import type { Clock, Permission, Reader } from '../src/kube/ports.ts'
 import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS } from '../src/kube/resources.ts'
+import type { RecentAnswers } from './recent-answers.ts'
 
 export interface PodFactDeps {
   reader: Reader
   permission: Permission
   clock: Clock
+  recent: RecentAnswers
   /** Told of each read that failed. */
   unread: (what: string, error: unknown) => void
 }
@@ -25,12 +26,6 @@ export const readFlagsNow = async ({ reader, unread }: PodFactDeps): Promise<Fla
   }
 }
 
-/** Another Pod's request for the same Connector and Pod name: judged by its spec, because labels prove nothing. */
-const isPredecessor = ({ spec }: AccessRequest, connector: ConnectorKey, pod: PodKey): boolean => {
-  const { objectRef } = spec.context
-  return spec.connectorRef.name === connector.name && objectRef.namespace === pod.namespace && objectRef.name === pod.name && objectRef.uid !== pod.uid
-}
-
 /** A Connector that is being deleted is as good as gone. @throws CodedError KUBE_* */
 const readConnector = async ({ reader }: PodFactDeps, { namespace, name }: ConnectorKey): Promise<boolean> => {
   const connector = await reader.get(CONNECTORS, namespace, name)
@@ -41,11 +36,15 @@ const readConnector = async ({ reader }: PodFactDeps, { namespace, name }: Conne
 export const connectorFact = async (deps: PodFactDeps, connector: ConnectorKey, pod: PodKey, serviceAccount: string): Promise<ConnectorFact> => {
   const identity = podIdentity(pod.namespace, serviceAccount)
   const { get, proxy, podPath } = permissionQuestions(connector, pod)
+  const { permission, recent } = deps
+  const about = `${connector.namespace}/${connector.name}`
+  const asker = `${about} ${identity.user}`
   const [exists, mayGet, mayProxy, mayPodPath] = await Promise.all([
-    readConnector(deps, connector),
-    deps.permission.allows(identity, get),
-    deps.permission.allows(identity, proxy),
-    deps.permission.allows(identity, podPath),
+    recent.answer(`exists ${about}`, true, () => readConnector(deps, connector)),
+    recent.answer(`get ${asker}`, true, () => permission.allows(identity, get)),
+    recent.answer(`proxy ${asker}`, false, () => permission.allows(identity, proxy)),
+    // Of this Pod alone.
+    permission.allows(identity, podPath),
   ])
   let predecessorMayHold = false
   if (exists && mayGet && mayPodPath && !mayProxy) {

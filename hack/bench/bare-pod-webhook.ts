@@ -1,6 +1,7 @@
 /**
- * What the Pod hooks cost at the very least: node:https with the same calls of the API server (the flags, the Connector and three
- * SubjectAccessReviews at once, then the request), nothing decided and nothing checked. A program of its own; one argument: the file with its settings (JSON).
+ * What the Pod hooks cost at the very least: node:https with the same calls of the API server (the flags and the review of the Pod's own
+ * path at once, with them once a second the Connector and, for each ServiceAccount, the two reviews that are the same for all its Pods; then the request),
+ * nothing decided and nothing checked. A program of its own; one argument: the file with its settings (JSON).
  */
 import { readFileSync } from 'node:fs'
 import { Agent, createServer, request as httpsRequest } from 'node:https'
@@ -52,14 +53,29 @@ const mayI = (user: string, namespace: string, verb: string, subresource?: strin
     },
   })
 
+const KEEP_MS = 1_000
+const keptUntil = new Map<string, number>()
+
+/** @returns whether it was not asked within the last second */
+const isDue = (question: string): boolean => {
+  const now = performance.now()
+  if (now < (keptUntil.get(question) ?? 0)) return false
+  keptUntil.set(question, now + KEEP_MS)
+  return true
+}
+
+/** What is the same for all Pods of a ServiceAccount. */
+const askShared = (user: string, namespace: string): Promise<unknown>[] => [
+  ...(isDue('exists') ? [call('GET', `/apis/${GROUP}/v1alpha1/namespaces/${connector.namespace}/connectors/${connector.name}`)] : []),
+  ...(isDue(user) ? [mayI(user, namespace, 'get'), mayI(user, namespace, '*', 'proxy')] : []),
+]
+
 const admit = async ({ request: { name, namespace, userInfo, object } }: Review): Promise<void> => {
   const account = object.spec.serviceAccountName
   const user = `system:serviceaccount:${namespace}:${account}`
   await Promise.all([
     call('GET', '/api/v1/namespaces/connectors-system/configmaps/connectors-config'),
-    call('GET', `/apis/${GROUP}/v1alpha1/namespaces/${connector.namespace}/connectors/${connector.name}`),
-    mayI(user, namespace, 'get'),
-    mayI(user, namespace, '*', 'proxy'),
+    ...askShared(user, namespace),
     mayI(user, namespace, '*', `proxy/v1/pod/${namespace}/${name}`),
   ])
   const { uid } = object.metadata

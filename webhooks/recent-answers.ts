@@ -1,0 +1,51 @@
+/**
+ * Answers of the API server that one Pod after the other asks for: many Pods of one ServiceAccount are created at once, and each would
+ * ask the same about its Connector. Only an answer that leads to asking for access is kept, and only for a moment: what it spoils at
+ * worst is a request that was not needed any more, and the mount asks everything anew.
+ */
+import type { Timers } from '../src/kube/timers.ts'
+
+/** How long an answer is kept, milliseconds from the question. */
+const KEEP_MS = 1_000
+/** Answers that are kept at once; the oldest goes first. */
+const MAX_KEPT = 1_000
+
+export interface RecentAnswers {
+  /**
+   * @param key what is asked, about whom
+   * @param kept the answer that is kept; the other one is asked for again
+   * @throws what `ask` throws; a failure is never kept
+   */
+  answer(key: string, kept: boolean, ask: () => Promise<boolean>): Promise<boolean>
+}
+
+export const createRecentAnswers = (timers: Timers): RecentAnswers => {
+  /** Oldest first. */
+  const answers = new Map<string, { until: number; answer: Promise<boolean> }>()
+
+  const forget = (key: string, answer: Promise<boolean>): void => {
+    if (answers.get(key)?.answer === answer) answers.delete(key)
+  }
+
+  const askNow = (key: string, kept: boolean, ask: () => Promise<boolean>): Promise<boolean> => {
+    const answer = ask()
+    answers.delete(key)
+    answers.set(key, { until: timers.monotonic() + KEEP_MS, answer })
+    const [oldest] = answers.keys()
+    if (answers.size > MAX_KEPT && oldest !== undefined) answers.delete(oldest)
+    answer.then(
+      (value) => {
+        if (value !== kept) forget(key, answer)
+      },
+      () => forget(key, answer),
+    )
+    return answer
+  }
+
+  return {
+    answer: (key, kept, ask) => {
+      const known = answers.get(key)
+      return known !== undefined && timers.monotonic() < known.until ? known.answer : askNow(key, kept, ask)
+    },
+  }
+}
