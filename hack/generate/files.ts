@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { admissionPolicy, GRANT_NAMES, REQUEST_NAMESPACE, REQUEST_STATUS } from './admission-policies.ts'
 import { APPROVAL_INPUTS, APPROVAL_STATUS } from './approval-policies.ts'
 import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition } from './crds.ts'
+import { wireDescriptors } from './wire-descriptors.ts'
 
 /** A generated file: its path below the checkout, and what it must hold. */
 export interface GeneratedFile {
@@ -19,7 +21,11 @@ const file = (path: string, comments: string[], documents: object[]): GeneratedF
   ].join(''),
 })
 
-/** All generated files, in the order of their paths. Pure. */
+/** What kubelet and the CSI plugin speak, in this checkout. */
+const WIRE = 'src/csi/wire'
+const protoFile = (name: string): string => readFileSync(join(import.meta.dirname, '../..', WIRE, name), 'utf8')
+
+/** All generated files, in the order of their paths. */
 export const generatedFiles = (): GeneratedFile[] => [
   file('manifests/base/200-crd-access-policy.yaml', [], [customResourceDefinition(ACCESS_POLICY)]),
   file('manifests/base/200-crd-access-request.yaml', [], [customResourceDefinition(ACCESS_REQUEST)]),
@@ -73,6 +79,7 @@ export const generatedFiles = (): GeneratedFile[] => [
   ),
   file('manifests/connectors-crds/200-crd-connector.yaml', [], [customResourceDefinition(CONNECTOR)]),
   file('manifests/connectors-crds/200-crd-connector-class.yaml', [], [customResourceDefinition(CONNECTOR_CLASS)]),
+  { path: `${WIRE}/descriptors.ts`, content: wireDescriptors(['csi.proto', 'registration.proto'].map(protoFile)) },
 ]
 
 const contentOf = async (path: string): Promise<string | undefined> => {

@@ -1,0 +1,189 @@
+/** What the plugin remembers across a restart: of each volume what was mounted, of each Pod for which Connectors it was asked. */
+import { createHash } from 'node:crypto'
+import { chmod, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { own } from '../core/json-shape.ts'
+import type { PodKey } from '../core/request-identity.ts'
+import { messageOf } from '../errors.ts'
+import { CsiError } from './grpc-status.ts'
+import { createVolumeLocks } from './volume-locks.ts'
+
+export interface VolumeRecord {
+  volumeId: string
+  target: string
+  volumeName: string
+  pod: PodKey
+  /** refused: `.error.json` alone is there. */
+  kind: 'files' | 'refused'
+}
+
+/** Errors are CsiErrors. What cannot be read is logged and counts as if it were not there. */
+export interface VolumeRecords {
+  get(volumeId: string): Promise<VolumeRecord | undefined>
+  /** To be called when everything that it says is on the disk. */
+  put(record: VolumeRecord): Promise<void>
+  /** To be called before what it says is removed. */
+  remove(volumeId: string): Promise<void>
+  all(): Promise<VolumeRecord[]>
+  /** The Connectors, as namespace/name, for which a request of this Pod was ever seen or made. */
+  asked(podUid: string): Promise<ReadonlySet<string>>
+  /** Returns when it will be known also after the node lost power. */
+  addAsked(podUid: string, connector: string): Promise<void>
+  /** The request could not be made after all. */
+  removeAsked(podUid: string, connector: string): Promise<void>
+  /** The uids of the Pods of which anything was asked. */
+  askedPods(): Promise<string[]>
+  /** Forgets what was asked of a Pod. */
+  forgetPod(podUid: string): Promise<void>
+}
+
+interface Asked {
+  podUid: string
+  connectors: string[]
+}
+
+const SUFFIX = '.json'
+/** Of a file that is not ready. */
+const UNREADY = '.new'
+const NEVER = new AbortController().signal
+
+const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT'
+
+/** Names from outside are no file names. */
+const fileName = (id: string): string => `${createHash('sha256').update(id).digest('hex')}${SUFFIX}`
+
+const textsOf = (value: unknown, ...keys: string[]): string[] | undefined => {
+  const texts = keys.map((key) => own(value, key)).filter((text) => typeof text === 'string')
+  return texts.length === keys.length ? texts : undefined
+}
+
+const readRecord = (value: unknown): VolumeRecord | undefined => {
+  const [volumeId, target, volumeName] = textsOf(value, 'volumeId', 'target', 'volumeName') ?? []
+  const [namespace, name, uid] = textsOf(own(value, 'pod'), 'namespace', 'name', 'uid') ?? []
+  const kind = own(value, 'kind')
+  if (volumeId === undefined || target === undefined || volumeName === undefined || namespace === undefined || name === undefined || uid === undefined) return undefined
+  return kind === 'files' || kind === 'refused' ? { volumeId, target, volumeName, pod: { namespace, name, uid }, kind } : undefined
+}
+
+const readAsked = (value: unknown): Asked | undefined => {
+  const podUid = own(value, 'podUid')
+  const connectors: unknown = own(value, 'connectors')
+  if (typeof podUid !== 'string' || !Array.isArray(connectors)) return undefined
+  const names: unknown[] = connectors
+  const texts = names.filter((name) => typeof name === 'string')
+  return texts.length === names.length ? { podUid, connectors: texts } : undefined
+}
+
+interface Folder<T> {
+  get(id: string): Promise<T | undefined>
+  put(value: T): Promise<void>
+  remove(id: string): Promise<void>
+  all(): Promise<T[]>
+}
+
+interface FolderKind<T> {
+  /** Begins a sentence of the log, e.g. "the record of a volume". */
+  what: string
+  idOf: (value: T) => string
+  read: (value: unknown) => T | undefined
+  /** Whether it shall outlive a loss of power; that costs a write to the disk itself. */
+  durable: boolean
+}
+
+/** Renames of it are known after a loss of power too. */
+const syncFolder = async (path: string): Promise<void> => {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+const openFolder = async <T>(path: string, logger: Logger, { what, idOf, read, durable }: FolderKind<T>): Promise<Folder<T>> => {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  await chmod(path, 0o700)
+  const names = await readdir(path)
+  for (const name of names.filter((each) => each.endsWith(UNREADY))) await rm(join(path, name), { force: true })
+
+  const parse = async (name: string): Promise<T | undefined> => {
+    const file = join(path, name)
+    const passOver = (reason: string): undefined => {
+      logger.error({ file, reason }, `${what} cannot be read and is passed over`)
+      return undefined
+    }
+    try {
+      const text = await readFile(file, 'utf8')
+      const value = read(JSON.parse(text))
+      return value !== undefined && fileName(idOf(value)) === name ? value : passOver('it holds something else')
+    } catch (error) {
+      return isMissing(error) ? undefined : passOver(messageOf(error))
+    }
+  }
+
+  return {
+    get: (id) => parse(fileName(id)),
+    async put(value) {
+      const file = join(path, fileName(idOf(value)))
+      try {
+        await writeFile(`${file}${UNREADY}`, `${JSON.stringify(value)}\n`, { mode: 0o600, flush: durable })
+        await rename(`${file}${UNREADY}`, file)
+        if (durable) await syncFolder(path)
+      } catch (error) {
+        throw new CsiError('INTERNAL', `${what} cannot be written to ${path}: ${messageOf(error)}; look at the node's disk`, { cause: error })
+      }
+    },
+    async remove(id) {
+      try {
+        await rm(join(path, fileName(id)), { force: true })
+      } catch (error) {
+        throw new CsiError('INTERNAL', `${what} cannot be removed from ${path}: ${messageOf(error)}; look at the node's disk`, { cause: error })
+      }
+    },
+    async all() {
+      const files = (await readdir(path)).filter((name) => name.endsWith(SUFFIX)).toSorted()
+      const values = await Promise.all(files.map(parse))
+      return values.filter((value) => value !== undefined)
+    },
+  }
+}
+
+/**
+ * Records below a folder that nobody but its owner may enter. Each is a file of its own that is replaced by a rename.
+ * @param stateDir made when it is not there
+ */
+export const openVolumeRecords = async (stateDir: string, logger: Logger): Promise<VolumeRecords> => {
+  const volumes = await openFolder(join(stateDir, 'volumes'), logger, {
+    what: 'the record of a volume',
+    idOf: (record: VolumeRecord) => record.volumeId,
+    read: readRecord,
+    durable: false,
+  })
+  const asked = await openFolder(join(stateDir, 'asked'), logger, {
+    what: 'the record of what a Pod asked for',
+    idOf: (record: Asked) => record.podUid,
+    read: readAsked,
+    durable: true,
+  })
+  // Several volumes of one Pod may add theirs at once.
+  const turns = createVolumeLocks()
+  const connectorsOf = async (podUid: string): Promise<ReadonlySet<string>> => new Set((await asked.get(podUid))?.connectors)
+
+  return {
+    ...volumes,
+    asked: connectorsOf,
+    addAsked: (podUid, connector) =>
+      turns.run(podUid, NEVER, async () => {
+        const connectors = await connectorsOf(podUid)
+        if (!connectors.has(connector)) await asked.put({ podUid, connectors: [...connectors, connector] })
+      }),
+    removeAsked: (podUid, connector) =>
+      turns.run(podUid, NEVER, async () => {
+        const connectors = await connectorsOf(podUid)
+        if (connectors.has(connector)) await asked.put({ podUid, connectors: [...connectors].filter((name) => name !== connector) })
+      }),
+    askedPods: async () => (await asked.all()).map(({ podUid }) => podUid),
+    forgetPod: (podUid) => turns.run(podUid, NEVER, () => asked.remove(podUid)),
+  }
+}
