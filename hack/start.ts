@@ -8,8 +8,11 @@ import { takeLock } from './control-plane/lock.ts'
 import { createProgress } from './control-plane/progress.ts'
 import type { Binaries } from './control-plane/programs.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
-import { startControlPlane } from './control-plane/start.ts'
+import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
+import { resolveNode, type NodePrograms } from './node/programs.ts'
+import { startNode, type RunningNode } from './node/start.ts'
 import { APPROVAL_CONTROLLER } from './sandbox/approval-project.ts'
+import { PLUGIN, startCsiPlugin } from './sandbox/csi-plugin.ts'
 import { aborted, endingSignal } from './sandbox/ending.ts'
 import { applySamples } from './sandbox/manifests.ts'
 import { startSandbox } from './sandbox/sandbox.ts'
@@ -17,6 +20,7 @@ import { startSandbox } from './sandbox/sandbox.ts'
 interface Options {
   port?: number
   keep?: true
+  node?: true
 }
 
 const SANDBOX = fileURLToPath(new URL('../.sandbox', import.meta.url))
@@ -29,16 +33,27 @@ const readPort = (text: string): number => {
   return port
 }
 
-const commandsToTry = (kubectl: string): string[] => {
-  const k = `${kubectl} --kubeconfig .sandbox/kubeconfig`
-  return [
-    `alias k='${k}'`,
-    'k apply -f docs/examples/pod.yaml && k get accessrequests -A',
-    'k apply -f docs/examples/approval-task.yaml && k get areq -A -o wide',
-    `k patch approvaltask deploy-prod -n cicd --subresource=status --type=merge -p '{"status":{"state":"approved"}}' --as=${APPROVAL_CONTROLLER} && k wait areq -n connectors-shared --all --for=condition=Ready`,
-    'k get roles,rolebindings -n connectors-shared && k delete pod build-pod-7x9k2 -n cicd --wait=false && k get events -n connectors-shared',
-  ]
-}
+const APPROVE = `k patch approvaltask deploy-prod -n cicd --subresource=status --type=merge -p '{"status":{"state":"approved"}}' --as=${APPROVAL_CONTROLLER}`
+
+const withoutNode = [
+  'k apply -f docs/examples/pod.yaml && k get accessrequests -A',
+  'k apply -f docs/examples/approval-task.yaml && k get areq -A -o wide',
+  `${APPROVE} && k wait areq -n connectors-shared --all --for=condition=Ready`,
+  'k get roles,rolebindings -n connectors-shared && k delete pod build-pod-7x9k2 -n cicd --wait=false && k get events -n connectors-shared',
+]
+
+const withNode = [
+  'k apply -f hack/sandbox/node-pod.yaml; sleep 3; k get pods,events -n cicd',
+  'k apply -f docs/examples/approval-task.yaml && k get areq -A -o wide',
+  `${APPROVE} && k wait pod build-on-node -n cicd --for=jsonpath='{.status.phase}'=Running && k logs build-on-node -n cicd`,
+  'k exec build-on-node -n cicd -- /workload cat -message= /connectors/harbor/connector.status.proxyAddress',
+  'k get roles,rolebindings -n connectors-shared && k delete pod build-on-node -n cicd && k get events -n connectors-shared',
+]
+
+const commandsToTry = (kubectl: string, hasNode: boolean): string[] => [
+  `alias k='${kubectl} --kubeconfig .sandbox/kubeconfig'`,
+  ...(hasNode ? withNode : withoutNode),
+]
 
 /** One at a time in a folder: the kubeconfig there belongs to the one that runs. */
 const claimSandbox = async (): Promise<() => Promise<void>> => {
@@ -47,7 +62,28 @@ const claimSandbox = async (): Promise<() => Promise<void>> => {
   return release
 }
 
-const runSandbox = async ({ port, keep }: Options, binaries: Binaries, ending: AbortSignal): Promise<void> => {
+/** kubelet and the CSI plugin; the node is stopped with the rest when the plugin does not come up. */
+const addNode = async (cluster: ControlPlane, programs: NodePrograms, signal: AbortSignal): Promise<RunningNode> => {
+  const node = await startNode({ cluster, programs, log: print, signal })
+  try {
+    const plugin = await startCsiPlugin({ cluster, node, logLevel: 'info' })
+    print(`CSI plugin up, metrics on http://127.0.0.1:${plugin.metricsPort}/metrics, log: ${node.logFile(PLUGIN)}`)
+    return node
+  } catch (error) {
+    await node.stop()
+    // What was in progress failed because it was stopped.
+    signal.throwIfAborted()
+    throw error
+  }
+}
+
+interface Found {
+  binaries: Binaries
+  /** With --node. */
+  nodePrograms: NodePrograms | undefined
+}
+
+const runSandbox = async ({ port, keep }: Options, { binaries, nodePrograms }: Found, ending: AbortSignal): Promise<void> => {
   const controlPlane = await startControlPlane({
     binaries,
     log: print,
@@ -57,20 +93,23 @@ const runSandbox = async ({ port, keep }: Options, binaries: Binaries, ending: A
   })
   try {
     const sandbox = await startSandbox({ cluster: controlPlane, log: print })
+    let node: RunningNode | undefined
     try {
       await applySamples(controlPlane)
       print('samples applied: Connector connectors-shared/prod-harbor, a policy for it, ServiceAccount cicd/builder; both feature flags are on')
+      node = nodePrograms === undefined ? undefined : await addNode(controlPlane, nodePrograms, ending)
       await copyFile(controlPlane.adminKubeconfig, `${SANDBOX}/kubeconfig`)
       print('kubeconfig written: .sandbox/kubeconfig')
       print('ready: try these, in another terminal in this folder; Ctrl-C ends everything')
-      for (const command of commandsToTry(binaries.kubectl)) print(`  ${command}`)
+      for (const command of commandsToTry(binaries.kubectl, node !== undefined)) print(`  ${command}`)
       const keepAlive = setInterval(() => undefined, 60_000)
-      const death = await Promise.race([aborted(ending), controlPlane.died, sandbox.webhook.failed, sandbox.controller.failed])
+      const deaths = [controlPlane.died, sandbox.webhook.failed, sandbox.controller.failed, ...(node === undefined ? [] : [node.died])]
+      const death = await Promise.race([aborted(ending), ...deaths])
       clearInterval(keepAlive)
       if (death !== undefined) throw new Error(death)
       print('stopping')
     } finally {
-      await sandbox.stop()
+      await Promise.all([node?.stop(), sandbox.stop()])
     }
   } finally {
     await controlPlane.stop()
@@ -80,10 +119,12 @@ const runSandbox = async ({ port, keep }: Options, binaries: Binaries, ending: A
 
 const run = async (options: Options): Promise<void> => {
   const ending = endingSignal()
-  const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
+  const work = { progress: createProgress(process.stdout), signal: ending }
+  const { binaries } = await resolveBinaries(work)
+  const nodePrograms = options.node === true ? await resolveNode(work) : undefined
   const release = await claimSandbox()
   try {
-    await runSandbox(options, binaries, ending)
+    await runSandbox(options, { binaries, nodePrograms }, ending)
   } finally {
     await release()
   }
@@ -93,6 +134,7 @@ const program = new Command('npm start --')
   .description('Runs a control plane on this machine with access-gate in it, until Ctrl-C. A cluster of yours is never touched: KUBECONFIG is ignored.')
   .option('--port <number>', 'port of the API server (otherwise a free one)', readPort)
   .option('--keep', 'keep the data in .sandbox/data, so that a restart finds it again')
+  .option('--node', 'add a kubelet and the CSI plugin, so that Pods run; needs Linux, root, containerd and runc (npm run node -- --help)')
   .allowExcessArguments(false)
   .showHelpAfterError('(add --help for the options)')
 

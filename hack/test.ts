@@ -11,6 +11,7 @@ import { createProgress } from './control-plane/progress.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
 import { startSandbox, type Sandbox } from './sandbox/sandbox.ts'
+import { resolveNode } from './node/programs.ts'
 import { createReport } from './test-run/report.ts'
 import { countsLine, filesFor, judge, optionsFor, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
 import { ensureBuilt, findTestFiles, runTap } from './test-run/tap.ts'
@@ -20,11 +21,12 @@ const HELP = `Usage: npm test [-- [files, folders or globs] [options of tap]]
 
 Runs the tests with tap; without arguments all of them but the fault runs. Test files in test/integration run on a
 real control plane, which is found, downloaded or built (npm run control-plane -- --help) and started once for the run.
-Those in test/faults break things: each starts a control plane of its own, and says what it counted.
+Those in test/faults break things: each starts a control plane of its own, and says what it counted. Those in test/node
+start a kubelet too, which needs Linux, root, containerd and runc (npm run node -- --help).
 The values of options are joined by "=": npm test -- test/core --jobs=1
 
 Environment:
-  CI=true   integration tests that cannot run count as failed
+  CI=true   integration tests that cannot run count as failed; as root, missing Debian packages are installed
 `
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -67,6 +69,16 @@ const runFiles = async (options: readonly string[], files: readonly string[], cl
   return { counts: report.end(), code }
 }
 
+/** @returns why tests that need a kubelet cannot run; undefined where they can */
+const whyNoNode = async (ending: AbortSignal): Promise<string | undefined> => {
+  try {
+    await resolveNode({ progress: createProgress(process.stdout), signal: ending })
+    return undefined
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
 const main = async (): Promise<number> => {
   const asked = readArguments(process.argv.slice(2))
   if (asked.help) {
@@ -78,10 +90,10 @@ const main = async (): Promise<number> => {
   await ensureBuilt(print)
   const { files: selected, missing } = filesFor(asked.paths, findTestFiles())
   if (missing.length > 0) throw new Error(`no test file is named by ${missing.join(', ')}`)
-  const { integration, faults, others } = selectFiles(selected)
+  const { integration, faults, nodes, others } = selectFiles(selected)
   let controlPlane: ControlPlane | undefined
   let unavailable: string | undefined
-  if (integration.length + faults.length > 0) {
+  if (integration.length + faults.length + nodes.length > 0) {
     try {
       // Here and not in a test, where nobody would see that something is built, nor have the time for it.
       const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
@@ -90,17 +102,21 @@ const main = async (): Promise<number> => {
       unavailable = messageOf(error)
     }
   }
+  const noNode = nodes.length > 0 && unavailable === undefined ? await whyNoNode(ending) : undefined
   let sandbox: Sandbox | undefined
   try {
     // The shipped manifests, with webhook and controller in this process, for all integration tests together.
     if (controlPlane !== undefined) sandbox = await startSandbox({ cluster: controlPlane, log: print, logLevel: 'error' })
     const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
-    const files = unavailable === undefined ? [...integration, ...faults, ...others] : others
+    // Those that take longest come first.
+    const files = unavailable === undefined ? [...(noNode === undefined ? nodes : []), ...integration, ...faults, ...others] : others
     const { counts, code } = await runFiles(optionsFor(asked.options, { faults }), files, cluster, ending)
     await sandbox?.stop()
     await controlPlane?.stop()
-    if (unavailable !== undefined) for (const line of unavailableLines([...integration, ...faults], unavailable, isCi)) print(line)
-    const judged = judge({ counts, runnerCode: ending.aborted ? 1 : code, isCi, ...(unavailable !== undefined && { unavailable }) })
+    if (unavailable !== undefined) for (const line of unavailableLines([...integration, ...faults, ...nodes], unavailable, isCi)) print(line)
+    if (noNode !== undefined) for (const line of unavailableLines(nodes, noNode, isCi, 'node')) print(line)
+    const reason = unavailable ?? noNode
+    const judged = judge({ counts, runnerCode: ending.aborted ? 1 : code, isCi, ...(reason !== undefined && { unavailable: reason }) })
     print(countsLine(judged.counts))
     return judged.exitCode
   } finally {

@@ -56,6 +56,10 @@ export const apiServerArguments = ({ port, credentials, audit, more = [] }: ApiS
   '--requestheader-extra-headers-prefix=X-Remote-Extra-',
   `--proxy-client-cert-file=${credentials.proxyClient.certFile}`,
   `--proxy-client-key-file=${credentials.proxyClient.keyFile}`,
+  // A kubelet of this machine listens on loopback, which only its node's name, "localhost", leads to.
+  '--kubelet-preferred-address-types=Hostname',
+  `--kubelet-client-certificate=${credentials.kubeletClient.certFile}`,
+  `--kubelet-client-key=${credentials.kubeletClient.keyFile}`,
   ...(audit === undefined ? [] : [`--audit-policy-file=${audit.policyFile}`, `--audit-log-path=${audit.logFile}`]),
   ...more,
 ]

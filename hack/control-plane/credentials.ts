@@ -18,6 +18,8 @@ export interface Credentials {
   /** Signs who may speak for others to an aggregated API server (request headers). */
   requestHeaderCa: Certificate
   proxyClient: Certificate
+  /** With it the API server asks a kubelet for logs, and to run something in a container. Signed by `ca`. */
+  kubeletClient: Certificate
   serviceAccountKeyFile: string
   serviceAccountPublicKeyFile: string
   tokenFile: string
@@ -123,6 +125,7 @@ export const prepareCredentials = async (folder: string, serviceIp: string): Pro
     name: PROXY_CLIENT_NAME,
     extensions: [...LEAF_USAGE, { name: 'extKeyUsage', clientAuth: true }],
   })
+  const kubeletClient = await makeLeaf(folder, 'kubelet-client', ca, { name: 'kube-apiserver-kubelet-client', extensions: [...LEAF_USAGE, { name: 'extKeyUsage', clientAuth: true }] })
   const [serviceAccountKeyFile, serviceAccountPublicKeyFile] = [join(folder, 'service-account.key'), join(folder, 'service-account.pub')]
   await keepOrMakeServiceAccountKeys(serviceAccountKeyFile, serviceAccountPublicKeyFile)
   const adminToken = await keepOrMakeText(join(folder, 'admin.token'), randomToken)
@@ -131,5 +134,5 @@ export const prepareCredentials = async (folder: string, serviceIp: string): Pro
   // token, user, uid, "groups"
   const users = [`${adminToken},admin,admin,"system:masters"`, `${controllerManagerToken},system:kube-controller-manager,kube-controller-manager`]
   await writeFile(tokenFile, `${users.join('\n')}\n`, OWNER_ONLY)
-  return { ca, serving, requestHeaderCa, proxyClient, serviceAccountKeyFile, serviceAccountPublicKeyFile, tokenFile, adminToken, controllerManagerToken }
+  return { ca, serving, requestHeaderCa, proxyClient, kubeletClient, serviceAccountKeyFile, serviceAccountPublicKeyFile, tokenFile, adminToken, controllerManagerToken }
 }

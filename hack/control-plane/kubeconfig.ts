@@ -8,16 +8,26 @@ export interface KubeconfigFacts {
   name: string
   /** Left out: the user is anonymous. */
   token?: string
+  /** Whom the user speaks for in every call; it must be allowed to. */
+  impersonate?: { user: string; groups: readonly string[] }
 }
 
 /** JSON is YAML; every Kubernetes client reads it. */
-export const renderKubeconfig = ({ server, caPem, name, token }: KubeconfigFacts): string =>
+export const renderKubeconfig = ({ server, caPem, name, token, impersonate }: KubeconfigFacts): string =>
   `${JSON.stringify(
     {
       apiVersion: 'v1',
       kind: 'Config',
       clusters: [{ name: 'access-gate', cluster: { server, 'certificate-authority-data': Buffer.from(caPem).toString('base64') } }],
-      users: [{ name, user: token === undefined ? {} : { token } }],
+      users: [
+        {
+          name,
+          user: {
+            ...(token !== undefined && { token }),
+            ...(impersonate !== undefined && { as: impersonate.user, 'as-groups': impersonate.groups }),
+          },
+        },
+      ],
       contexts: [{ name, context: { cluster: 'access-gate', user: name } }],
       'current-context': name,
     },

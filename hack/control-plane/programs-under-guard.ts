@@ -35,8 +35,13 @@ const killGroup = (pid: number): void => {
   }
 }
 
-export const startGuard = (settings: GuardSettings): Guard => {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'guard.ts'), JSON.stringify(settings)], {
+/**
+ * @param within a command that runs the guard, given to it as more arguments, in process namespaces of its own, where it is ended
+ *   with all its programs when the command is. The ids of the programs are those of that namespace.
+ */
+export const startGuard = (settings: GuardSettings, within: readonly string[] = []): Guard => {
+  const [program, ...args] = [...within, process.execPath, join(import.meta.dirname, 'guard.ts'), JSON.stringify(settings)]
+  const child = spawn(program, args, {
     detached: true,
     stdio: ['pipe', 'pipe', 'inherit'],
   })
@@ -62,7 +67,7 @@ export const startGuard = (settings: GuardSettings): Guard => {
   child.stdin.on('error', () => undefined)
   child.once('close', () => {
     for (const [name, pid] of pids) {
-      killGroup(pid)
+      if (within.length === 0) killGroup(pid)
       tell({ event: 'exited', name, reason: 'the guard process died' })
     }
   })

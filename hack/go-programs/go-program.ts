@@ -17,14 +17,16 @@ export interface GoProgram {
   moduleFolder: string
   /** What is built, as seen from that folder. Default: `.` */
   package?: string
+  /** Flags of `go build`. Default: a small program without paths of this machine. */
+  flags?: readonly string[]
 }
 
 const FLAGS = ['-trimpath', '-ldflags', '-s -w'] as const
 
 const build = async (program: GoProgram, packagePath: string, folder: string, { env, progress, signal }: Work): Promise<void> => {
-  const { name, moduleFolder } = program
+  const { name, moduleFolder, flags = FLAGS } = program
   await progress.step(`go build ${name}, once for this machine`, async (detail) => {
-    const args = ['build', ...FLAGS, '-o', join(folder, name), packagePath]
+    const args = ['build', ...flags, '-o', join(folder, name), packagePath]
     const { stderr, code } = await runGo(moduleFolder, args, { env, detail, ...(signal !== undefined && { signal }) })
     if (code !== 0) throw new GoProgramFailure(goFailureMessage(`go build of ${name}`, stderr))
   })
@@ -36,13 +38,13 @@ const build = async (program: GoProgram, packagePath: string, folder: string, { 
  * @throws GoProgramFailure with a sentence that says what to do
  */
 export const goProgram = async (program: GoProgram, work: GoWork = {}): Promise<string> => {
-  const { name, moduleFolder, package: packagePath = '.' } = program
+  const { name, moduleFolder, package: packagePath = '.', flags = FLAGS } = program
   const all = workOf(work)
   const { env, progress, signal } = all
   // Of a platform that Go has another name for, the program is kept under Node's.
   const platform = platformName(process.platform, process.arch) ?? `${process.platform}-${process.arch}`
   const root = join(cacheRoot({ env, platform: process.platform, home: homedir() }, 'go-programs'), name)
-  const key = await sourceKey(moduleFolder, [platform, packagePath, ...FLAGS])
+  const key = await sourceKey(moduleFolder, [platform, packagePath, ...flags])
   const path = join(root, key, name)
   if (existsSync(path)) return path
   await requireGo(moduleFolder, `the program ${name} cannot be built`, all)

@@ -1,7 +1,7 @@
 /** The shipped manifests, changed only where this machine is no cluster: Services lead to it, and webhooks listen on a port of it. */
 import { fileURLToPath } from 'node:url'
 import { parseAllDocuments, stringify } from 'yaml'
-import type { ClusterAccess } from '../control-plane/cluster-access.ts'
+import type { ClusterAccess, ClusterDescription } from '../control-plane/cluster-access.ts'
 import { applyApprovalProject } from './approval-project.ts'
 
 const manifest = (name: string): string => fileURLToPath(new URL(`../../manifests/${name}`, import.meta.url))
@@ -52,9 +52,25 @@ export const applyManifests = async (cluster: ClusterAccess, webhookPort: number
 
 const SAMPLES = fileURLToPath(new URL('samples.yaml', import.meta.url))
 
-/** A shared Connector, a policy, a ServiceAccount that may see the Connector, and what stands in for the approval project. */
-export const applySamples = async (cluster: ClusterAccess): Promise<void> => {
+/** What the controller of Connectors would say of the sample, were it there: where the proxy answers, and by whose certificate. */
+const sampleStatus = (caPem: string): object => ({
+  proxy: {
+    httpAddress: {
+      name: 'http',
+      url: 'http://c-prod-harbor.connectors-shared.svc.cluster.local',
+      audience: 'connectors-proxy',
+      CACerts: Buffer.from(caPem).toString('base64'),
+    },
+  },
+})
+
+/**
+ * A shared Connector, a policy, a ServiceAccount that may see the Connector, and what stands in for the approval project. No proxy
+ * runs: the Connector names an address where none answers, and the CA of the control plane.
+ */
+export const applySamples = async (cluster: ClusterAccess & Pick<ClusterDescription, 'caPem'>): Promise<void> => {
   await applyApprovalProject(cluster)
-  const args = ['apply', '--server-side', '--force-conflicts', '-f', SAMPLES]
-  await cluster.kubectl(args)
+  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', SAMPLES])
+  const patch = JSON.stringify({ status: sampleStatus(cluster.caPem) })
+  await cluster.kubectl(['patch', 'connector', 'prod-harbor', '-n', 'connectors-shared', '--subresource=status', '--type=merge', '-p', patch])
 }

@@ -5,6 +5,9 @@ export const INTEGRATION_FOLDER = 'test/integration/'
 /** Long runs that break things; they run when they are named, never with all others. */
 export const FAULTS_FOLDER = 'test/faults/'
 
+/** Each starts a control plane of its own and a real kubelet, which needs root. */
+export const NODE_FOLDER = 'test/node/'
+
 export interface Asked {
   help: boolean
   /** Files, folders or globs; empty for all tests but the fault runs. */
@@ -47,13 +50,15 @@ export interface Selection {
   integration: string[]
   /** Start control planes of their own. */
   faults: string[]
+  /** Start control planes and nodes of their own. */
+  nodes: string[]
   others: string[]
 }
 
 export const selectFiles = (files: readonly string[]): Selection => {
-  const integration = files.filter((file) => file.startsWith(INTEGRATION_FOLDER))
-  const faults = files.filter((file) => file.startsWith(FAULTS_FOLDER))
-  return { integration, faults, others: files.filter((file) => !integration.includes(file) && !faults.includes(file)) }
+  const [integration = [], faults = [], nodes = []] = [INTEGRATION_FOLDER, FAULTS_FOLDER, NODE_FOLDER].map((folder) => files.filter((file) => file.startsWith(folder)))
+  const taken = new Set([...integration, ...faults, ...nodes])
+  return { integration, faults, nodes, others: files.filter((file) => !taken.has(file)) }
 }
 
 /** A fault run waits for leases, restarts and clean-up: longer than any other test file. In seconds. */
@@ -78,7 +83,7 @@ export interface Outcome {
   counts: Counts
   /** tap's exit code. */
   runnerCode: number
-  /** Why the tests that need a control plane did not run, if any were selected. */
+  /** Why the tests that need a control plane or a node did not run, if any were selected. */
   unavailable?: string
   /** CI=true: what did not run has failed. */
   isCi: boolean
@@ -97,16 +102,22 @@ export const judge = ({ counts, runnerCode, unavailable, isCi }: Outcome): { exi
 }
 
 const foldersOf = (files: readonly string[]): string =>
-  [INTEGRATION_FOLDER, FAULTS_FOLDER].filter((folder) => files.some((file) => file.startsWith(folder))).join(' and ')
+  [INTEGRATION_FOLDER, FAULTS_FOLDER, NODE_FOLDER].filter((folder) => files.some((file) => file.startsWith(folder))).join(' and ')
+
+/** What tests cannot do without, and the command that says how to get it. */
+const NEEDS = {
+  controlPlane: { what: 'a real control plane', command: 'npm run control-plane' },
+  node: { what: 'a real kubelet on this machine', command: 'npm run node' },
+} as const
 
 /** Several lines, so that nobody overlooks them. */
-export const unavailableLines = (files: readonly string[], reason: string, isCi: boolean): string[] => [
+export const unavailableLines = (files: readonly string[], reason: string, isCi: boolean, need: keyof typeof NEEDS = 'controlPlane'): string[] => [
   '',
   '!'.repeat(78),
-  `The integration tests did NOT run: ${files.length} file(s) in ${foldersOf(files)} need a real control plane.`,
+  `The integration tests did NOT run: ${files.length} file(s) in ${foldersOf(files)} need ${NEEDS[need].what}.`,
   `Why: ${reason}`,
-  'What to do: run "npm run control-plane", which says how to get one, then this again.',
-  isCi ? 'CI=true: this counts as a failure.' : 'The tests that need no control plane did run; their counts follow.',
+  `What to do: run "${NEEDS[need].command}", which says how to get one, then this again.`,
+  isCi ? 'CI=true: this counts as a failure.' : 'The tests that need none did run; their counts follow.',
   '!'.repeat(78),
   '',
 ]

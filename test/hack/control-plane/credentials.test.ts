@@ -26,6 +26,14 @@ await test('the front proxy has a CA of its own: who serves the API does not spe
   t.notOk(certificate.verify(new X509Certificate(ca.certPem).publicKey))
 })
 
+await test('the API server proves to a kubelet who it is; what serves the API cannot', async (t) => {
+  const { ca, serving, kubeletClient } = await prepareCredentials(join(await temporaryFolder(t), 'pki'), '10.0.0.1')
+  const certificate = new X509Certificate(kubeletClient.certPem)
+  t.ok(certificate.verify(new X509Certificate(ca.certPem).publicKey))
+  t.strictSame(certificate.keyUsage, ['1.3.6.1.5.5.7.3.2'], 'client authentication alone')
+  t.strictSame(new X509Certificate(serving.certPem).keyUsage, ['1.3.6.1.5.5.7.3.1'], 'server authentication alone')
+})
+
 await test('a second start in the same folder keeps CA, keys and tokens', async (t) => {
   const folder = join(await temporaryFolder(t), 'pki')
   const first = await prepareCredentials(folder, '10.0.0.1')

@@ -80,3 +80,34 @@ for (const [sentence, { object, asks }] of Object.entries(grantNames)) {
     t.equal(evaluate(GRANT_NAMES.matchCondition?.expression ?? '', { object, request }), asks)
   })
 }
+
+const CONTROLLER = 'system:serviceaccount:connectors-system:access-gate-controller'
+const BUILDER = { kind: 'ServiceAccount', name: 'builder', namespace: 'cicd' }
+const EVE = { kind: 'User', name: 'eve' }
+const grant = (subjects: object[] | undefined, finalizers?: string[]): object => ({
+  metadata: { name: 'access-gate-grant-x', ...(finalizers === undefined ? {} : { finalizers }) },
+  ...(subjects === undefined ? {} : { subjects }),
+})
+
+/** Which of the validations refuse, by their order. */
+const writes: Record<string, { username?: string; object: object; oldObject: object | null; refusedBy: number[] }> = {
+  'a grant is made by the controller': { username: CONTROLLER, object: grant([BUILDER]), oldObject: null, refusedBy: [] },
+  'a grant is made by somebody else': { object: grant([BUILDER]), oldObject: null, refusedBy: [0] },
+  'the controller corrects the subjects': { username: CONTROLLER, object: grant([BUILDER]), oldObject: grant([EVE]), refusedBy: [] },
+  'somebody adds a subject': { object: grant([BUILDER, EVE]), oldObject: grant([BUILDER]), refusedBy: [1] },
+  'somebody puts another one in its place': { object: grant([EVE]), oldObject: grant([BUILDER]), refusedBy: [1] },
+  'somebody adds the first one': { object: grant([EVE]), oldObject: grant(undefined), refusedBy: [1] },
+  'somebody takes the subject away': { object: grant(undefined), oldObject: grant([BUILDER]), refusedBy: [] },
+  'somebody adds a finalizer': { object: grant([BUILDER], ['a', 'b']), oldObject: grant([BUILDER], ['a']), refusedBy: [2] },
+  'somebody adds the first finalizer to a Role': { object: grant(undefined, ['a']), oldObject: grant(undefined), refusedBy: [2] },
+  'a finalizer goes': { object: grant([BUILDER], ['b']), oldObject: grant([BUILDER], ['a', 'b']), refusedBy: [] },
+  'a Role is changed otherwise': { object: grant(undefined), oldObject: grant(undefined), refusedBy: [] },
+}
+
+for (const [sentence, { username = 'admin', object, oldObject, refusedBy }] of Object.entries(writes)) {
+  await test(`a grant: ${sentence}`, async (t) => {
+    const asked = { ...request, operation: oldObject === null ? 'CREATE' : 'UPDATE', userInfo: { username } }
+    const refusing = GRANT_NAMES.validations.flatMap(({ expression }, index) => (evaluate(expression, { request: asked, object, oldObject }) === true ? [] : [index]))
+    t.strictSame(refusing, refusedBy)
+  })
+}

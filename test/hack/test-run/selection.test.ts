@@ -48,10 +48,11 @@ await test('fault runs run only when they are named', async (t) => {
   t.strictSame(filesFor(['test'], all).files, all)
 })
 
-await test('what is in test/integration shares a control plane, fault runs have their own', async (t) => {
-  t.strictSame(selectFiles(['test/core/gate.test.ts', 'test/integration/flow.test.ts', 'test/hack/integration/x.test.ts', 'test/faults/crash.test.ts']), {
+await test('what is in test/integration shares a control plane, fault runs and those with a kubelet have their own', async (t) => {
+  t.strictSame(selectFiles(['test/core/gate.test.ts', 'test/integration/flow.test.ts', 'test/hack/integration/x.test.ts', 'test/faults/crash.test.ts', 'test/node/pod.test.ts']), {
     integration: ['test/integration/flow.test.ts'],
     faults: ['test/faults/crash.test.ts'],
+    nodes: ['test/node/pod.test.ts'],
     others: ['test/core/gate.test.ts', 'test/hack/integration/x.test.ts'],
   })
 })
@@ -92,4 +93,7 @@ await test('integration tests that did not run are told loudly, with the reason 
   t.match(text, /npm run control-plane/)
   t.match(text, /CI=true: this counts as a failure/)
   t.notMatch(unavailableLines(['x'], 'y', false).join('\n'), /failure/)
+  const node = unavailableLines(['test/node/a.test.ts'], 'no root', false, 'node').join('\n')
+  t.match(node, /did NOT run: 1 file\(s\) in test\/node\/ need a real kubelet on this machine/)
+  t.match(node, /Why: no root\nWhat to do: run "npm run node"/)
 })
