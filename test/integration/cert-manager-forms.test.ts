@@ -148,10 +148,13 @@ const forms: Record<string, { folder: string; manifests: Manifest[]; rights: str
   },
 }
 
+/** From 1.35 on, when a driver is made; an API server older than that refuses an object with the field. A component sets it. */
+const UNLESS_NEW = /^(Warning: spec\.serviceAccountTokenInSecrets is unset[^\n]*\n)?$/
+
 for (const [form, { folder, manifests, rights }] of Object.entries(forms)) {
   await test(form, async (suite) => {
-    await suite.test('is taken as it is, without a warning, and nothing of it is dropped', async (subtest) => {
-      subtest.match(await apply(folder), { code: 0, stderr: /^$/ })
+    await suite.test('is taken as it is, without a warning but one, and nothing of it is dropped', async (subtest) => {
+      subtest.match(await apply(folder), { code: 0, stderr: UNLESS_NEW })
       const live = await read(manifests)
       for (const [index, applied] of manifests.entries()) subtest.strictSame(differences(applied, live[index]), [], idOf(applied))
     })
@@ -175,5 +178,5 @@ for (const [form, { folder, manifests, rights }] of Object.entries(forms)) {
 
 await test('nothing of cert-manager stays in what both forms have', async (subtest) => {
   const shared = selfSigned.filter((manifest) => base.some((other) => idOf(other) === idOf(manifest)))
-  subtest.notMatch(JSON.stringify(await read(shared)), /cert-manager\.io|access-gate-webhook-certificate|tls-cert-file|fsGroup/)
+  subtest.notMatch(JSON.stringify(await read(shared)), /cert-manager\.io|access-gate-webhook-certificate|tls-cert-file|fsGroup(?!Policy)/)
 })

@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, mkdir, realpath } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { t as file, test, type Test } from 'tap'
 import { bundle } from '../../hack/build/bundle.ts'
 import { freePort } from '../../hack/control-plane/free-port.ts'
-import { SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
+import { SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import { testControlPlane } from '../support/control-plane.ts'
 import { copiesOf, execForm, readDockerfile, ROOT } from '../support/dockerfile.ts'
 import { untilTrue } from '../support/eventually.ts'
@@ -18,12 +18,12 @@ const UP_WITHIN_MS = 60_000
 const cluster = testControlPlane()
 const manifests = await kustomize(cluster, 'self-signed')
 
-/** The arguments of a role's Deployment. */
+/** The arguments of a role's Deployment or DaemonSet. */
 const argumentsOf = (role: string): string[] => {
-  const deployment = manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === `access-gate-${role}`)
-  const spec = deployment?.['spec'] as { template: { spec: { containers: { args: string[] }[] } } } | undefined
+  const workload = manifests.find(({ kind, metadata }) => ['Deployment', 'DaemonSet'].includes(kind) && metadata.name === `access-gate-${role}`)
+  const spec = workload?.['spec'] as { template: { spec: { containers: { args: string[] }[] } } } | undefined
   const [container] = spec?.template.spec.containers ?? []
-  if (container === undefined) throw new Error(`there is no Deployment of the ${role}`)
+  if (container === undefined) throw new Error(`there is no Deployment or DaemonSet of the ${role}`)
   return container.args
 }
 
@@ -52,11 +52,11 @@ interface Running {
 }
 
 /**
- * Node that may read only these paths and write nothing. Started by `env`, because the test runner adds an option to every
+ * Node that may read only these paths and write only below those, where there are any. Started by `env`, because the test runner adds an option to every
  * Node that it sees being started, and that would have to be read too.
  */
-const nodeWithoutWrites = (t: Test, cwd: string, readable: readonly string[], args: readonly string[]): Running => {
-  const permissions = ['--permission', ...readable.map((path) => `--allow-fs-read=${path}`)]
+const confinedNode = (t: Test, cwd: string, readable: readonly string[], args: readonly string[], writable: readonly string[] = []): Running => {
+  const permissions = ['--permission', ...[...readable, ...writable].map((path) => `--allow-fs-read=${path}`), ...writable.map((path) => `--allow-fs-write=${path}`)]
   const child = spawn('/usr/bin/env', ['-i', process.execPath, ...permissions, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (more: string) => (text += more))
@@ -75,7 +75,7 @@ const isReady = async (port: number): Promise<boolean> => {
 
 await test('Node with these permissions writes no file, so what works below works on a read-only disk', async (t) => {
   const folder = await temporaryFolder(t)
-  const { child, output } = nodeWithoutWrites(t, folder, [folder], ['-e', `require('node:fs').writeFileSync(${JSON.stringify(join(folder, 'a'))}, '')`])
+  const { child, output } = confinedNode(t, folder, [folder], ['-e', `require('node:fs').writeFileSync(${JSON.stringify(join(folder, 'a'))}, '')`])
   const [code] = await once(child, 'close')
   t.equal(code, 1)
   t.match(output(), /ERR_ACCESS_DENIED[\s\S]*FileSystemWrite/)
@@ -83,22 +83,43 @@ await test('Node with these permissions writes no file, so what works below work
 
 const { root, program } = await imageRoot(file)
 
-for (const role of [SERVICE_ACCOUNT.webhook, SERVICE_ACCOUNT.controller].map((account) => account.replace('access-gate-', ''))) {
-  await test(`the ${role} starts from the bundle alone, without writing a file, and stops in order`, async (subtest) => {
-    const name = `access-gate-${role}`
-    const kubeconfig = await cluster.kubeconfigFor({ name: `${name}-image`, token: await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name) })
-    const metricsPort = await freePort()
-    // The last of two options counts: what this machine must have its own way comes behind the Deployment's arguments.
-    const here = [`--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`]
-    if (role === 'webhook') here.push(`--host=${LOOPBACK}`, '--port=0', '--drain-seconds=0')
-    const { child, output } = nodeWithoutWrites(subtest, root, [root, kubeconfig], [program, ...argumentsOf(role), ...here])
-    const closed = once(child, 'close')
-    await untilTrue(`the ${role} is ready`, async () => child.exitCode !== null || (await isReady(metricsPort)), UP_WITHIN_MS)
-    child.kill('SIGTERM')
-    subtest.strictSame(await closed, [0, null], output())
-    const lines = output().trimEnd().split('\n')
-    const messages = lines.map((line): string => (JSON.parse(line) as { msg: string }).msg)
-    subtest.equal(messages[0], 'starting', 'nothing but log lines')
-    subtest.equal(messages.at(-1), `${role} stopped`)
-  })
+interface Started {
+  role: string
+  /** What this machine must have its own way. The last of two options counts: it comes behind the arguments of the manifests. */
+  options?: string[]
+  writable?: string[]
 }
+
+/** Starts a role with the arguments of the manifests and its own account, waits until it is ready, and stops it. */
+const startAndStop = async (subtest: Test, { role, options = [], writable = [] }: Started): Promise<void> => {
+  const name = `access-gate-${role}`
+  const kubeconfig = await cluster.kubeconfigFor({ name: `${name}-image`, token: await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name) })
+  const metricsPort = await freePort()
+  const here = [`--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`, ...options]
+  const { child, output } = confinedNode(subtest, root, [root, kubeconfig], [program, ...argumentsOf(role), ...here], writable)
+  const closed = once(child, 'close')
+  await untilTrue(`the ${role} is ready`, async () => child.exitCode !== null || (await isReady(metricsPort)), UP_WITHIN_MS)
+  child.kill('SIGTERM')
+  subtest.strictSame(await closed, [0, null], output())
+  const lines = output().trimEnd().split('\n')
+  const messages = lines.map((line): string => (JSON.parse(line) as { msg: string }).msg)
+  subtest.equal(messages[0], 'starting', 'nothing but log lines')
+  subtest.match(messages.at(-1), / stopped$/)
+}
+
+const roles: Started[] = [{ role: 'webhook', options: [`--host=${LOOPBACK}`, '--port=0', '--drain-seconds=0'] }, { role: 'controller' }]
+
+for (const started of roles) {
+  await test(`the ${started.role} starts from the bundle alone, without writing a file, and stops in order`, (subtest) => startAndStop(subtest, started))
+}
+
+await test('the plugin starts from the bundle alone, writes in the folders of kubelet that the DaemonSet mounts and nowhere else, and stops in order', async (subtest) => {
+  const kubelet = await realpath(await temporaryFolder(subtest))
+  const csi = join(kubelet, 'csi')
+  const registration = join(kubelet, 'registration')
+  const writable = [csi, registration, join(kubelet, 'pods')]
+  await Promise.all(writable.map((path) => mkdir(path)))
+  await startAndStop(subtest, { role: 'csi', writable, options: ['--node-name=node-1', `--endpoint=${csi}/csi.sock`, `--registration-dir=${registration}`, `--kubelet-dir=${kubelet}`] })
+  subtest.strictSame(await readdir(registration), [], 'its sockets are gone')
+  subtest.strictSame((await readdir(csi)).toSorted(), ['asked', 'volumes'])
+})

@@ -34,7 +34,7 @@ await test('the folder of the documentation names the image that it says', async
     const folder = await overlay({ ...written, resources: [relative(await temporaryFolder(t), join(MANIFESTS, form))] })
     const { stdout } = await cluster.kubectl(['kustomize', folder])
     const images = [...stdout.matchAll(/^ +(?:- )?image: (.+)$/gm)].map(([, name]) => name)
-    subtest.strictSame(images, Array.from({ length: 2 }, () => `${image?.newName}:${image?.newTag}`), form)
+    subtest.strictSame(images, Array.from({ length: 3 }, () => `${image?.newName}:${image?.newTag}`), form)
   }
 })
 

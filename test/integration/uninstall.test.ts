@@ -21,26 +21,28 @@ const CONTROLLER = serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controll
 const cluster = await startControlPlane({ log: () => undefined })
 t.teardown(() => cluster.stop())
 
-const [, lines = ''] = await codeBlocks('install.md', 'Uninstall', 'sh')
+const [listing = '', , lines = ''] = await codeBlocks('install.md', 'Uninstall', 'sh')
 
-/** The lines of the documentation, as somebody would paste them, all of them also after a failure. */
-const uninstall = (folder: string): Promise<RunResult> => {
+/** Lines of the documentation, as somebody would paste them, all of them also after a failure. */
+const paste = (input: string, variables: Record<string, string> = {}): Promise<RunResult> => {
   const env = {
     ...process.env,
-    FOLDER: `manifests${folder === '' ? '' : `/${folder}`}`,
+    ...variables,
     KUBECONFIG: cluster.adminKubeconfig,
     KUBECACHEDIR: join(cluster.description.workDir, 'kubectl-cache'),
     KUBERC: 'off',
     PATH: `${dirname(cluster.binaries.kubectl)}${delimiter}${process.env['PATH'] ?? ''}`,
   }
-  return run('/bin/sh', ['-u', '-s'], { cwd: ROOT, env, input: lines })
+  return run('/bin/sh', ['-u', '-s'], { cwd: ROOT, env, input })
 }
 
-const OURS = /access-gate|accessrequest|accesspolic|connectors-use-connectors-proxy|connectors-approvals-in-pipeline/
+const uninstall = (folder: string): Promise<RunResult> => paste(lines, { FOLDER: `manifests${folder === '' ? '' : `/${folder}`}` })
+
+const OURS = /access-gate|connectors-csi|accessrequest|accesspolic|connectors-use-connectors-proxy|connectors-approvals-in-pipeline/
 const KINDS = [
   'clusterroles,clusterrolebindings,customresourcedefinitions',
   'mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings',
-  'roles,rolebindings,serviceaccounts,secrets,configmaps,services,deployments,replicasets,pods,poddisruptionbudgets,leases',
+  'csidrivers,roles,rolebindings,serviceaccounts,secrets,configmaps,services,deployments,replicasets,daemonsets,controllerrevisions,pods,poddisruptionbudgets,leases',
 ].join(',')
 
 /** What is left of access-gate in the cluster. */
@@ -90,6 +92,10 @@ await test('with neither controller nor webhook running, live grants and finaliz
   await cluster.kubectl(['delete', 'accessrequest', '-n', world.shared, waiting.metadata.name, '--wait=false'])
   subtest.equal((await world.grantsOf(request)).bindings.length, 1)
   subtest.ok(await world.mayUse('granted', 'harbor'))
+  const plain = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'plain', namespace: world.work }, spec: { containers: [{ name: 'plain', image: 'registry.example/plain:1' }], volumes: [{ name: 'a', emptyDir: {} }] } }
+  await cluster.kubectl(['create', '-f', '-'], { input: yamlOf([plain]) })
+  const mounting = ['granted', 'stripped', 'waiting'].map((pod) => `${world.work}/${pod}\n`).join('')
+  subtest.match(await paste(listing), { code: 0, stdout: mounting, stderr: '' }, 'the Pods that are to end first')
 
   const { code, stderr } = await uninstall('self-signed')
   subtest.strictSame({ code, stderr }, { code: 0, stderr: '' })
@@ -117,7 +123,7 @@ const isWebhook = ({ kind }: Manifest): boolean => kind.endsWith('WebhookConfigu
 await test('half-installed, with cert-manager: what a controller left behind goes, also past webhooks that nobody serves', async (subtest) => {
   await applyCertManagerDefinitions(cluster)
   const all = await kustomize(cluster, '')
-  const part = all.filter((manifest) => !isWebhook(manifest) && !['ClusterRoleBinding', 'Deployment', 'ServiceAccount'].includes(manifest.kind))
+  const part = all.filter((manifest) => !isWebhook(manifest) && !['ClusterRoleBinding', 'Deployment', 'DaemonSet', 'ServiceAccount'].includes(manifest.kind))
   await cluster.kubectl(['apply', '--server-side', '-f', '-'], { input: yamlOf(part) })
   await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd/accessrequests.connectors.alauda.io'])
   await leaveBehind('left-1')

@@ -10,7 +10,8 @@ const isRole = (manifest: Manifest): manifest is RoleManifest => manifest.kind =
 
 const base = await readManifests('base')
 const selfSigned = await readManifests('self-signed')
-const roles = selfSigned.filter(isRole)
+const tokenApi = await readManifests('csi-token-api')
+const roles = [...selfSigned, ...tokenApi].filter(isRole)
 const baseRoles = base.filter(isRole)
 
 const GROUP = 'connectors.alauda.io'
@@ -35,6 +36,14 @@ const rights: Record<string, PolicyRule[] | undefined> = {
     { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
     { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: ['access-gate-controller'], verbs: ['get', 'update'] },
   ],
+  'ClusterRole access-gate-csi': [
+    { apiGroups: [GROUP], resources: ['connectors', 'connectorclasses'], verbs: ['get'] },
+    { apiGroups: [GROUP], resources: ['accessrequests'], verbs: [...read, 'create'] },
+    { apiGroups: [''], resources: ['pods'], verbs: read },
+    { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
+    { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create'] },
+  ],
+  'Role access-gate-csi': [{ apiGroups: [''], resources: ['configmaps'], resourceNames: ['connectors-config'], verbs: read }],
   // Filled in by kube-controller-manager.
   'ClusterRole access-gate-checks': undefined,
   'ClusterRole access-gate-checks-approvaltasks': [{ apiGroups: ['openshift-pipelines.org'], resources: ['approvaltasks'], verbs: read }],
@@ -55,6 +64,7 @@ const rights: Record<string, PolicyRule[] | undefined> = {
       verbs: ['get', 'update'],
     },
   ],
+  'ClusterRole access-gate-csi-token-api': [{ apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] }],
 }
 
 await test('the shipped roles hold these rights and no others', async (t) => {
@@ -79,6 +89,11 @@ await test('the base reads no Secret', async (t) => {
     baseRoles.filter(({ rules = [] }) => rules.some(({ resources = [] }) => resources.some((resource) => resource.startsWith('secrets')))),
     [],
   )
+})
+
+await test('the form that lets the plugin make tokens is the only one that makes any', async (t) => {
+  const makers = roles.filter(({ rules = [] }) => rules.some(({ resources = [] }) => resources.includes('serviceaccounts/token')))
+  t.strictSame(makers.map(({ metadata }) => metadata.name), ['access-gate-csi-token-api'])
 })
 
 await test('what the stock roles of a namespace get never holds a write of a request or of a status', async (t) => {
@@ -111,21 +126,24 @@ const isBinding = (manifest: Manifest): manifest is Manifest & Pick<RoleBinding,
 const to = (name: string): object[] => [{ kind: 'ServiceAccount', name: `access-gate-${name}`, namespace: 'connectors-system' }]
 
 await test('every binding binds a shipped role of its own kind and name to one ServiceAccount', async (t) => {
-  const bindings = selfSigned.filter(isBinding).map(({ kind, metadata, roleRef, subjects }) => [
+  const bindings = [...selfSigned, ...tokenApi].filter(isBinding).map(({ kind, metadata, roleRef, subjects }) => [
     `${kind.replace('Binding', '')} ${metadata.name}`,
     `${roleRef.kind} ${roleRef.name}`,
     subjects,
   ])
-  const wanted = (['webhook', 'webhook', 'controller', 'controller', 'controller', 'webhook', 'webhook'] as const).map(to)
+  const wanted = (['webhook', 'webhook', 'controller', 'controller', 'csi', 'csi', 'controller', 'webhook', 'webhook', 'csi'] as const).map(to)
   t.strictSame(bindings.map(([own]) => own), bindings.map(([, ref]) => ref))
   t.strictSame(bindings.map(([own]) => own), [
     'ClusterRole access-gate-webhook',
     'Role access-gate-webhook',
     'ClusterRole access-gate-controller',
     'Role access-gate-controller',
+    'ClusterRole access-gate-csi',
+    'Role access-gate-csi',
     'ClusterRole access-gate-checks',
     'Role access-gate-webhook-self-signed',
     'ClusterRole access-gate-webhook-self-signed',
+    'ClusterRole access-gate-csi-token-api',
   ])
   t.strictSame(bindings.map(([, , subjects]) => subjects), wanted)
 })

@@ -6,7 +6,7 @@ import { REQUEST_NAMESPACE, REQUEST_STATUS } from '../../hack/generate/admission
 import { MANIFESTS, parseManifests, type Manifest } from './manifests.ts'
 
 /** Left out: webhook configurations, which would refuse everything while nobody serves them, and what runs or is reached. */
-const LEFT_OUT = new Set(['MutatingWebhookConfiguration', 'ValidatingWebhookConfiguration', 'Deployment', 'PodDisruptionBudget', 'Service'])
+const LEFT_OUT = new Set(['MutatingWebhookConfiguration', 'ValidatingWebhookConfiguration', 'Deployment', 'DaemonSet', 'PodDisruptionBudget', 'Service'])
 
 /** What `kubectl kustomize` makes of a folder of manifests. */
 export const kustomize = async (cluster: ClusterAccess, folder: string): Promise<Manifest[]> =>
