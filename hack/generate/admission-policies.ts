@@ -73,19 +73,32 @@ export const REQUEST_NAMESPACE: Guard = {
 
 const IS_CONTROLLER = `request.userInfo.username == '${serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)}'`
 
+/** Every entry of the list was in it before. */
+const nothingAdded = (list: string): string => `(!has(object.${list}) || object.${list}.all(entry, has(oldObject.${list}) && entry in oldObject.${list}))`
+
 export const GRANT_NAMES: Guard = {
   name: 'access-gate-grant-names',
   group: 'rbac.authorization.k8s.io',
   resources: ['roles', 'rolebindings'],
-  operations: ['CREATE'],
+  operations: ['CREATE', 'UPDATE'],
   matchCondition: {
     name: 'named-like-a-grant',
     expression: `object.metadata.name.startsWith('${GRANT_PREFIX}') || (has(object.roleRef) && object.roleRef.name.startsWith('${GRANT_PREFIX}'))`,
   },
   validations: [
     {
-      expression: IS_CONTROLLER,
+      expression: `request.operation == 'UPDATE' || ${IS_CONTROLLER}`,
       message: `metadata.name: names that begin with "${GRANT_PREFIX}" are for the access-gate controller alone, and so are bindings to a Role of such a name`,
+      reason: 'Forbidden',
+    },
+    {
+      expression: `request.operation == 'CREATE' || ${IS_CONTROLLER} || ${nothingAdded('subjects')}`,
+      message: 'subjects: nobody but the access-gate controller adds one to a grant',
+      reason: 'Forbidden',
+    },
+    {
+      expression: `request.operation == 'CREATE' || ${nothingAdded('metadata.finalizers')}`,
+      message: 'metadata.finalizers: a grant must go as soon as it is deleted; leave them out',
       reason: 'Forbidden',
     },
   ],

@@ -57,7 +57,8 @@ export const generatedFiles = (): GeneratedFile[] => [
     'manifests/base/400-policy-grant-names.yaml',
     [
       'The API server takes a RoleBinding to a Role that is gone meanwhile, so a binding could lie in wait for the Role of a grant and share in it.',
-      'Deleting is left to whoever may: that only takes access away.',
+      'It also lets a binding be changed while its Role has no rules, and honours what waits for a finalizer before it is gone.',
+      'Deleting is left to whoever may, and so are other changes: they only take access away, until the controller puts them right.',
     ],
     admissionPolicy(GRANT_NAMES),
   ),

@@ -51,25 +51,47 @@ const applyGrant = async (ports: ApplyPorts, request: AccessRequest, { role, bin
 
 const uidOf = ({ metadata }: KubeObject): { uid?: string } => (metadata.uid === undefined ? {} : { uid: metadata.uid })
 
+/**
+ * Deletes a Role or RoleBinding, also where somebody put a finalizer on it: what waits to be deleted is honoured as before.
+ * @param known as the cache has it; of a finalizer that it does not show yet the watch tells, and then this runs again
+ */
+const removeWhole = async <T extends Role | RoleBinding>(
+  { reader, writer }: Pick<ApplyPorts, 'reader' | 'writer'>,
+  resource: Resource<T>,
+  { namespace, name }: { namespace?: string; name: string },
+  known: T | undefined,
+  precondition: { uid?: string } = {},
+): Promise<void> => {
+  await writer.remove(resource, namespace, name, precondition)
+  if ((known?.metadata.finalizers ?? []).length === 0) return
+  const left = await reader.get(resource, namespace, name)
+  if (left?.metadata.deletionTimestamp === undefined) return
+  // Of any version, so that nobody holds this up by changing it over and over; the uid keeps it from being made anew.
+  const { resourceVersion: _, ...metadata } = left.metadata
+  await writer.replace(resource, { ...left, metadata: { ...metadata, finalizers: [] } })
+}
+
 /** Deletes exactly these objects, and nothing that only has the name of one. The binding first: from then on nothing is allowed any more. */
-export const deleteObserved = async ({ writer }: Pick<ApplyPorts, 'writer'>, role: Role | undefined, binding: RoleBinding | undefined): Promise<void> => {
-  if (binding !== undefined) await writer.remove(ROLE_BINDINGS, binding.metadata.namespace, binding.metadata.name, uidOf(binding))
-  if (role !== undefined) await writer.remove(ROLES, role.metadata.namespace, role.metadata.name, uidOf(role))
+export const deleteObserved = async (ports: Pick<ApplyPorts, 'reader' | 'writer'>, role: Role | undefined, binding: RoleBinding | undefined): Promise<void> => {
+  if (binding !== undefined) await removeWhole(ports, ROLE_BINDINGS, binding.metadata, binding, uidOf(binding))
+  if (role !== undefined) await removeWhole(ports, ROLES, role.metadata, role, uidOf(role))
 }
 
 /**
  * Under the name of one of the request's own grants both objects go, whether a cache shows them or not. Under any other name
  * only what says that it belongs to the request: its namesake of the other kind may be somebody else's.
  */
-const deleteGrant = async ({ writer, caches }: ApplyPorts, request: AccessRequest, name: string): Promise<void> => {
-  const { namespace } = request.metadata
+const deleteGrant = async (ports: ApplyPorts, request: AccessRequest, name: string): Promise<void> => {
+  const { namespace = '' } = request.metadata
+  const role = ports.caches.roles.get(namespace, name)
+  const binding = ports.caches.bindings.get(namespace, name)
   if ((request.status?.policies ?? []).some((policy) => grantName(request, policy.name) === name)) {
-    await writer.remove(ROLE_BINDINGS, namespace, name)
-    await writer.remove(ROLES, namespace, name)
+    await removeWhole(ports, ROLE_BINDINGS, { namespace, name }, binding)
+    await removeWhole(ports, ROLES, { namespace, name }, role)
     return
   }
   const ours = <T extends KubeObject>(object: T | undefined): T | undefined => (object !== undefined && isOwnedBy(object, request.metadata.uid) ? object : undefined)
-  await deleteObserved({ writer }, ours(caches.roles.get(namespace, name)), ours(caches.bindings.get(namespace, name)))
+  await deleteObserved(ports, ours(role), ours(binding))
 }
 
 const writeStatus = async ({ writer, caches, own }: ApplyPorts, request: AccessRequest, status: AccessRequestStatus): Promise<void> => {

@@ -40,7 +40,7 @@ export const sweepOrphans = async (ports: OrphanPorts, namespace: string, name: 
     for (const orphan of new Set([...bindings, ...roles].map(({ metadata }) => metadata.name))) {
       const role = roles.find(({ metadata }) => metadata.name === orphan)
       const binding = bindings.find(({ metadata }) => metadata.name === orphan)
-      await deleteObserved({ writer }, role, binding)
+      await deleteObserved({ reader, writer }, role, binding)
       const [object, kind] = binding === undefined ? [role, ROLES] : [binding, ROLE_BINDINGS]
       const { annotations, labels, uid: objectUid } = object?.metadata ?? {}
       const note = `${kind.kind} ${namespace}/${orphan} was deleted: AccessRequest ${key}, which it says it belongs to, is gone`

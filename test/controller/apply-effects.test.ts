@@ -140,6 +140,22 @@ await test('the grants of a policy are deleted by name, the RoleBinding first, w
   t.strictSame(writes(), [`remove rolebindings/${NAME} {}`, `remove roles/${NAME} {}`])
 })
 
+await test('a finalizer that somebody put on a grant is taken off, whatever its version, and no object is made anew', async (t) => {
+  const { apply, writes, kube, ports } = ground()
+  const held = { finalizers: ['theirs'] }
+  ports.caches.roles.put(kube.put(ROLES, { ...GRANT.role, metadata: { ...GRANT.role.metadata, ...held } }))
+  ports.caches.bindings.put(kube.put(ROLE_BINDINGS, { ...GRANT.binding, metadata: { ...GRANT.binding.metadata, ...held } }))
+  await apply({ type: 'delete-grants', names: [NAME] })
+  t.strictSame(writes(), [`remove rolebindings/${NAME} {}`, `replace rolebindings/${NAME}`, `remove roles/${NAME} {}`, `replace roles/${NAME}`])
+  const sent = kube.writes().filter(({ verb }) => verb === 'replace').map(({ body }) => body)
+  t.match(sent, [{ metadata: { uid: String, finalizers: [] } }, { metadata: { uid: String, finalizers: [] } }])
+  t.notMatch(sent, [{ metadata: { resourceVersion: String } }])
+  t.strictSame([kube.all(ROLES), kube.all(ROLE_BINDINGS)], [[], []])
+  // The caches still show them.
+  await apply({ type: 'delete-grants', names: [NAME] })
+  t.strictSame(writes().slice(4), [`remove rolebindings/${NAME} {}`, `remove roles/${NAME} {}`])
+})
+
 await test('under any other name goes what says that it belongs to the request, and no namesake of it', async (t) => {
   const { apply, writes, kube, ports } = ground()
   const { ownerReferences } = GRANT.role.metadata

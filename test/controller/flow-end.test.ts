@@ -2,7 +2,7 @@
 import { test } from 'tap'
 import { CLEANUP_FINALIZER } from '../../src/api/names.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
-import { ACCESS_REQUESTS, PODS, ROLE_BINDINGS } from '../../src/kube/resources.ts'
+import { ACCESS_REQUESTS, PODS, ROLE_BINDINGS, ROLES } from '../../src/kube/resources.ts'
 import { controllerBench, edit, gatedPod, putScene, TASKS, type Bench } from '../support/controller-bench.ts'
 import { settle } from '../support/fake-time.ts'
 import { grantOf, linesOf, taskOf } from '../support/request-facts.ts'
@@ -67,6 +67,33 @@ await test('a controller that runs on through the day deletes it as well', async
   await bench.time.advance(15_000)
   t.equal(bench.request(), undefined)
 })
+
+const THEIRS = 'example.com/stay'
+
+/** When somebody puts a finalizer on both objects of the grant, and how the end comes. */
+const HELD: Record<string, { request: boolean; late: boolean }> = {
+  'its Pod ends': { request: false, late: false },
+  'its request is deleted': { request: true, late: false },
+  'its Pod ends, and the watch tells of the finalizer only then': { request: false, late: true },
+}
+for (const [name, { request, late }] of Object.entries(HELD)) {
+  await test(`a finalizer of somebody else does not keep a grant alive: ${name}`, async (t) => {
+    const bench = controllerBench(t)
+    putScene(bench, { task: 'approved' })
+    const { process } = await bench.start()
+    const tell = late ? [process.blind(ROLES), process.blind(ROLE_BINDINGS)] : []
+    edit(bench, ROLES, NAME, (role) => ({ ...role, metadata: { ...role.metadata, finalizers: [THEIRS] } }))
+    edit(bench, ROLE_BINDINGS, NAME, (binding) => ({ ...binding, metadata: { ...binding.metadata, finalizers: [THEIRS] } }))
+    await settle()
+    if (request) await deleteRequest(bench)
+    else bench.kube.drop(PODS, 'cicd', 'build-pod')
+    await settle()
+    for (const goOn of tell) goOn()
+    await settle()
+    t.strictSame([bench.roles(), bench.bindings(), bench.breaches], [[], [], []])
+    t.equal(bench.newEvents().filter((event) => event === 'Normal AccessRevoked').length, 1)
+  })
+}
 
 await test('a finished request that somebody deletes goes at once', async (t) => {
   const bench = controllerBench(t)

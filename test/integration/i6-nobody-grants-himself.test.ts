@@ -233,3 +233,23 @@ await test('I6 nobody lays a binding in wait for the Role of a grant', async (su
   subtest.match(await world.kubectl(['create', 'rolebinding', `mine-${shared}`, `--role=${role}`, `--user=${owner}`, '-n', shared]), refused, 'also for the administrator')
   subtest.match(await world.kubectl(['create', 'role', 'ordinary', '--verb=get', '--resource=pods', ...asOwner]), { code: 0 }, 'other names are free')
 })
+
+await test('I6 nobody adds himself to a grant, nor keeps it by a finalizer', async (subtest) => {
+  const owner = `keeper-${shared}`
+  await world.kubectl(['create', 'rolebinding', owner, '--clusterrole=admin', `--user=${owner}`, '-n', shared])
+  const asOwner = ['--as', owner, '-n', shared]
+  await untilTrue(`${owner} may change bindings`, async () => (await world.kubectl(['auth', 'can-i', 'patch', 'rolebindings', ...asOwner])).code === 0)
+  const kept = await grantedPod(world, 'kept', 'harbor')
+  const before = await world.grantsOf(kept.request)
+  const name = before.roles[0]?.metadata.name ?? ''
+  const patch = (kind: string, change: object, as = asOwner) => world.kubectl(['patch', kind, name, ...as, '--type=merge', '-p', JSON.stringify(change)])
+  const held = { metadata: { finalizers: ['example.com/stay'] } }
+  for (const kind of ['role', 'rolebinding']) subtest.match(await patch(kind, held), { code: 1, stderr: /a grant must go as soon as it is deleted/ }, kind)
+  const guest = { subjects: [...(before.bindings[0]?.subjects ?? []), { kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: owner }] }
+  const refused = { code: 1, stderr: /nobody but the access-gate controller adds one to a grant/ }
+  subtest.match(await patch('rolebinding', guest, ['-n', shared]), refused, 'also for the administrator of the cluster')
+  // While the Role has no rules, the API server itself lets anybody change a binding to it who may change bindings.
+  subtest.match(await patch('role', { rules: [] }), { code: 0 })
+  subtest.match(await patch('rolebinding', guest), { code: 1 })
+  await untilTrue('the Role is as it was', async () => JSON.stringify((await world.grantsOf(kept.request)).roles[0]?.rules) === JSON.stringify(before.roles[0]?.rules))
+})

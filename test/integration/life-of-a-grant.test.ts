@@ -39,7 +39,7 @@ const tampering: Record<string, { tamper: Tamper; said: 'changed' | 'removed' }>
   'a RoleBinding that was deleted': { tamper: remove('rolebinding'), said: 'removed' },
   'both, deleted': { tamper: remove('role,rolebinding'), said: 'removed' },
   'a Role that was widened': { tamper: edit('role', { rules: [{ apiGroups: ['connectors.alauda.io'], resources: ['connectors'], verbs: ['*'] }] }), said: 'changed' },
-  'a RoleBinding with a guest': { tamper: edit('rolebinding', { subjects: [{ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: 'mallory' }] }), said: 'changed' },
+  'a RoleBinding for nobody': { tamper: edit('rolebinding', { subjects: [] }), said: 'changed' },
   'the uid of another Pod': { tamper: edit('role', { metadata: { annotations: { 'connectors.alauda.io/pod-uid': 'another' } } }), said: 'changed' },
   'a RoleBinding that was made anew for another Role': {
     tamper: async (name) => {
