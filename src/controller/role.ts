@@ -18,6 +18,7 @@ import { createControllerMetrics } from './metrics.ts'
 import type { ControllerOptions } from './options.ts'
 import { OwnWrites } from './own-writes.ts'
 import { wireRequeue } from './requeue.ts'
+import { tidyFinished } from './tidy-finished.ts'
 
 export type ControllerPorts = Reader & Writer & Watcher & Discovery
 
@@ -163,7 +164,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
   const reflecting = sources.map(({ reflector }) => reflector.run(stopping.signal))
   const synced = Promise.all(sources.map(({ reflector }) => reflector.synced))
   const term = async (signal: AbortSignal): Promise<void> => {
-    await loops.run(signal)
+    await Promise.all([loops.run(signal), tidyFinished({ writer, caches, clock, timers, logger }, signal)])
     await events.finish()
   }
   const lead = async (): Promise<void> => {
