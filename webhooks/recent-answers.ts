@@ -27,18 +27,22 @@ export const createRecentAnswers = (timers: Timers): RecentAnswers => {
     if (answers.get(key)?.answer === answer) answers.delete(key)
   }
 
+  const settle = async (key: string, kept: boolean, answer: Promise<boolean>): Promise<void> => {
+    try {
+      if ((await answer) === kept) return
+    } catch {
+      // Whoever asked is told.
+    }
+    forget(key, answer)
+  }
+
   const askNow = (key: string, kept: boolean, ask: () => Promise<boolean>): Promise<boolean> => {
     const answer = ask()
     answers.delete(key)
     answers.set(key, { until: timers.monotonic() + KEEP_MS, answer })
     const [oldest] = answers.keys()
     if (answers.size > MAX_KEPT && oldest !== undefined) answers.delete(oldest)
-    answer.then(
-      (value) => {
-        if (value !== kept) forget(key, answer)
-      },
-      () => forget(key, answer),
-    )
+    void settle(key, kept, answer)
     return answer
   }
 
