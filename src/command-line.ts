@@ -1,7 +1,8 @@
-import { delimiter } from 'node:path'
+import path, { delimiter } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { ControllerOptions } from './controller/options.ts'
 import { defaultControllerOptions } from './controller/options.ts'
+import { DEFAULT_CSI_OPTIONS, type CsiOptions } from './csi/options.ts'
 import { DEFAULT_WEBHOOK_OPTIONS, type WebhookOptions } from '../webhooks/options.ts'
 import { subdomainProblem } from './core/name-rules.ts'
 import { CodedError } from './errors.ts'
@@ -17,7 +18,10 @@ export interface CommonSettings {
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
-export type Settings = { role: 'webhook'; common: CommonSettings; options: WebhookOptions } | { role: 'controller'; common: CommonSettings; options: ControllerOptions }
+export type Settings =
+  | { role: 'webhook'; common: CommonSettings; options: WebhookOptions }
+  | { role: 'controller'; common: CommonSettings; options: ControllerOptions }
+  | { role: 'csi'; common: CommonSettings; options: CsiOptions }
 
 /** What Commander collects; names follow the options. */
 interface CommonFlags {
@@ -43,6 +47,18 @@ interface ControllerFlags extends CommonFlags {
   leaseName: string
 }
 
+interface CsiFlags extends CommonFlags {
+  nodeName?: string
+  endpoint: string
+  registrationDir: string
+  kubeletEndpoint: string
+  kubeletDir: string
+  stateDir?: string
+  tmpfs?: true
+  wait: boolean
+  tokenApi?: true
+}
+
 const wholeNumber =
   (least: number, most: number) =>
   (text: string): number => {
@@ -57,6 +73,20 @@ const objectName = (text: string): string => {
   const problem = subdomainProblem(text)
   if (problem !== undefined) throw new InvalidArgumentError(`It ${problem}.`)
   return text
+}
+
+/** The address of a unix socket holds so many bytes, its end included. */
+const MAX_SOCKET_PATH = 107
+
+const absolutePath = (text: string): string => {
+  if (!path.isAbsolute(text) || path.normalize(text) !== text || text.endsWith('/'))
+    throw new InvalidArgumentError('It must be an absolute path without "..", "//" or a slash at the end.')
+  return text
+}
+
+const socketPath = (text: string): string => {
+  if (Buffer.byteLength(text) > MAX_SOCKET_PATH) throw new InvalidArgumentError(`The path of a socket must not be longer than ${MAX_SOCKET_PATH} bytes.`)
+  return absolutePath(text)
 }
 
 const common = (command: Command): Command =>
@@ -101,6 +131,27 @@ const controllerOptions = (flags: ControllerFlags): ControllerOptions => ({
   leaseName: flags.leaseName,
 })
 
+const csiOptions = (flags: CsiFlags, env: NodeJS.ProcessEnv): CsiOptions => {
+  const nodeName = flags.nodeName ?? env['NODE_NAME'] ?? ''
+  if (nodeName === '') throw new CodedError('CONFIG_INVALID', 'the CSI plugin must know its node: give --node-name, or NODE_NAME in the environment')
+  const problem = subdomainProblem(nodeName)
+  if (problem !== undefined) throw new CodedError('CONFIG_INVALID', `the name of the node (--node-name, else NODE_NAME) ${problem}`)
+  return {
+    ...DEFAULT_CSI_OPTIONS,
+    nodeName,
+    endpoint: flags.endpoint,
+    registrationDir: flags.registrationDir,
+    kubeletEndpoint: flags.kubeletEndpoint,
+    kubeletDir: flags.kubeletDir,
+    stateDir: flags.stateDir ?? path.dirname(flags.endpoint),
+    tmpfs: flags.tmpfs === true,
+    wait: flags.wait,
+    tokenApi: flags.tokenApi === true,
+    metricsHost: flags.metricsHost,
+    metricsPort: flags.metricsPort,
+  }
+}
+
 export interface CommandLine {
   version: string
   env: NodeJS.ProcessEnv
@@ -131,5 +182,26 @@ export const commandLine = ({ version, env, run }: CommandLine): Command => {
     .option('--workers <number>', 'how many requests are worked on at once', wholeNumber(1, 64), 16)
     .option('--lease-name <name>', 'Lease in the system namespace that the replicas share; the shipped Role allows the default alone', objectName, 'access-gate-controller')
     .action((flags: ControllerFlags) => run({ role: 'controller', common: commonSettings(flags, env), options: controllerOptions(flags) }))
+  const csi = DEFAULT_CSI_OPTIONS
+  common(program.command('csi'))
+    .description('Runs on each node: mounts Connectors into Pods once they may use them, and waits for the approval inside the mount.')
+    .option('--node-name <name>', 'node that this runs on, as the API server calls it; without it NODE_NAME')
+    .option('--endpoint <socket>', 'CSI socket to serve on', socketPath, csi.endpoint)
+    .option('--kubelet-endpoint <socket>', 'the same socket as kubelet sees it, on the host', socketPath, csi.kubeletEndpoint)
+    .option('--registration-dir <folder>', 'plugins_registry of kubelet, where the plugin makes itself known', absolutePath, csi.registrationDir)
+    .option('--kubelet-dir <folder>', "root folder of kubelet, mounted here under the host's path: volumes lie below it", absolutePath, csi.kubeletDir)
+    .option('--state-dir <folder>', 'where to remember what is mounted and asked for; without it the folder of the CSI socket', absolutePath)
+    .option('--tmpfs', "keep the files of volumes in memory instead of on the node's disk; needs a privileged container and mount propagation")
+    .option('--no-wait', "refuse a mount that is not allowed yet instead of waiting inside it; the Pod then starts at kubelet's next try, up to two minutes late")
+    .option('--token-api', 'make tokens with the lifetime or audience that a volume asks for; needs the right to create serviceaccounts/token')
+    .addHelpText(
+      'after',
+      `
+A Pod that waits says in its Events what it waits for. The DaemonSet in manifests/ sets the paths; in a Pod of your own mount
+  <kubelet root>/plugins/connectors-csi  at  /csi            <kubelet root>/plugins_registry  at  /registration
+  <kubelet root>/pods                    at  the same path   (with --tmpfs: mountPropagation: Bidirectional)
+`,
+    )
+    .action((flags: CsiFlags) => run({ role: 'csi', common: commonSettings(flags, env), options: csiOptions(flags, env) }))
   return program
 }

@@ -45,6 +45,16 @@ const refused: Record<string, { args: string[]; says: string }> = {
     args: ['webhook', '--tls-cert-file', 'tls.crt'],
     says: 'the webhook needs a certificate: give --tls-cert-file and --tls-key-file, or --self-signed',
   },
+  'a CSI plugin without a node': { args: ['csi'], says: 'the CSI plugin must know its node: give --node-name, or NODE_NAME in the environment' },
+  'a node of no possible name': { args: ['csi', '--node-name', 'Node 1'], says: 'the name of the node (--node-name, else NODE_NAME) must be lower case letters, digits, "-" and ".", beginning and ending with a letter or digit; got "Node 1"' },
+  'a folder that is relative': {
+    args: ['csi', '--node-name', 'n', '--kubelet-dir', 'kubelet'],
+    says: `error: option '--kubelet-dir <folder>' argument 'kubelet' is invalid. It must be an absolute path without "..", "//" or a slash at the end.`,
+  },
+  'a folder with a way out': {
+    args: ['csi', '--node-name', 'n', '--state-dir', '/var/../etc'],
+    says: `error: option '--state-dir <folder>' argument '/var/../etc' is invalid. It must be an absolute path without "..", "//" or a slash at the end.`,
+  },
   'two sources of a certificate': {
     args: ['webhook', '--self-signed', '--tls-key-file', 'tls.key'],
     says: 'give either --self-signed or --tls-cert-file with --tls-key-file, not both',
@@ -82,6 +92,44 @@ await test('the webhook gets what was asked for', async (t) => {
 await test('the controller gets what was asked for', async (t) => {
   const { settings } = await outcomeOf(['controller', '--workers', '3', '--lease-name', 'mine', '--metrics-port', '9', '--log-level', 'warn'])
   t.match(settings, [{ role: 'controller', common: { logLevel: 'warn' }, options: { workers: 3, leaseName: 'mine', metricsPort: 9 } }])
+})
+
+const CSI = {
+  endpoint: '/csi/csi.sock',
+  registrationDir: '/registration',
+  kubeletEndpoint: '/var/lib/kubelet/plugins/connectors-csi/csi.sock',
+  kubeletDir: '/var/lib/kubelet',
+  stateDir: '/csi',
+  nodeName: 'node-1',
+  tmpfs: false,
+  wait: true,
+  tokenApi: false,
+  metricsHost: '::',
+  metricsPort: 8080,
+  maxWaiting: 500,
+}
+
+const csiOptionsOf = async (args: string[], env: NodeJS.ProcessEnv = {}): Promise<unknown> => (await outcomeOf(['csi', ...args], env)).settings[0]?.options
+
+await test('the CSI plugin needs its node alone, and gets what was asked for', async (t) => {
+  t.strictSame(await csiOptionsOf([], { NODE_NAME: 'node-1' }), CSI)
+  t.strictSame(await csiOptionsOf(['--node-name', 'node-2'], { NODE_NAME: 'node-1' }), { ...CSI, nodeName: 'node-2' })
+  t.strictSame(await csiOptionsOf(['--endpoint', '/run/gate/csi.sock', '--tmpfs', '--no-wait', '--token-api', '--metrics-port', '0'], { NODE_NAME: 'node-1' }), {
+    ...CSI,
+    endpoint: '/run/gate/csi.sock',
+    stateDir: '/run/gate',
+    tmpfs: true,
+    wait: false,
+    tokenApi: true,
+    metricsPort: 0,
+  })
+  t.strictSame(await csiOptionsOf(['--state-dir', '/var/state', '--kubelet-dir', '/k', '--registration-dir', '/r', '--kubelet-endpoint', '/h/csi.sock'], { NODE_NAME: 'node-1' }), {
+    ...CSI,
+    stateDir: '/var/state',
+    kubeletDir: '/k',
+    registrationDir: '/r',
+    kubeletEndpoint: '/h/csi.sock',
+  })
 })
 
 const kubeconfigs: Record<string, { args: string[]; env: NodeJS.ProcessEnv; common: object }> = {

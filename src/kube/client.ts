@@ -13,8 +13,9 @@ import { kubeApi, type KubeApi } from './api.ts'
 import { credentialSource, type Credentials, type TlsMaterial } from './credentials.ts'
 import { discovery } from './discovery.ts'
 import { permission } from './permission.ts'
-import type { Discovery, Permission } from './ports.ts'
+import type { Discovery, Permission, TokenIssuer } from './ports.ts'
 import { systemTimers, type Timers } from './timers.ts'
+import { tokenIssuer } from './token-issuer.ts'
 import { createTransport } from './transport.ts'
 
 export interface ClientOptions {
@@ -31,7 +32,7 @@ export interface ClientOptions {
   timers?: Timers
 }
 
-export interface KubeClient extends KubeApi, Discovery, Permission {
+export interface KubeClient extends KubeApi, Discovery, Permission, TokenIssuer {
   /** Where the API server is, for messages. */
   readonly server: string
   /** Closes all connections; later calls fail. */
@@ -161,5 +162,5 @@ export const createClient = (options: ClientOptions): KubeClient => {
   })
   const transport = createTransport({ server, source, userAgent: options.userAgent, requestTimeoutMs: options.requestTimeoutMs ?? 10_000, timers })
   const api = kubeApi(transport)
-  return { ...api, ...discovery(api, timers), ...permission(api), server: server.href, close: () => transport.close() }
+  return { ...api, ...discovery(api, timers), ...permission(api), ...tokenIssuer(api), server: server.href, close: () => transport.close() }
 }

@@ -94,6 +94,27 @@ export interface Permission {
   allows(identity: Identity, question: AccessQuestion): Promise<boolean>
 }
 
+/** What a token is asked for: it ends with the Pod at the latest. */
+export interface TokenQuestion {
+  serviceAccount: { namespace: string; name: string }
+  pod: { name: string; uid: string }
+  audience: string
+  /** At least 600. */
+  seconds: number
+}
+
+export interface IssuedToken {
+  token: string
+  /** RFC 3339. The API server may give less time, or more, than was asked for. */
+  expirationTimestamp: string
+}
+
+/** Makes tokens of ServiceAccounts, bound to one Pod. */
+export interface TokenIssuer {
+  /** @throws CodedError KUBE_NOT_FOUND when there is no such Pod or ServiceAccount; KUBE_* */
+  issueToken(question: TokenQuestion): Promise<IssuedToken>
+}
+
 /** Something that a person should read at an object. */
 export interface EventRecord {
   regarding: { apiVersion: string; kind: string; namespace: string; name: string; uid: string }

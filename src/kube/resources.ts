@@ -1,7 +1,7 @@
 import type { AccessPolicy } from '../api/access-policy.ts'
 import type { AccessRequest } from '../api/access-request.ts'
 import type { ConfigMap } from '../api/config-map.ts'
-import type { Connector } from '../api/connector.ts'
+import type { Connector, ConnectorClass } from '../api/connector.ts'
 import type { Event } from '../api/event.ts'
 import type { Lease } from '../api/lease.ts'
 import type { KubeObject } from '../api/meta.ts'
@@ -29,6 +29,8 @@ export const ROLE_BINDINGS = namespaced<RoleBinding>('rbac.authorization.k8s.io/
 export const LEASES = namespaced<Lease>('coordination.k8s.io/v1', 'Lease', 'leases')
 export const EVENTS = namespaced<Event>('events.k8s.io/v1', 'Event', 'events')
 export const SECRETS = namespaced<Secret>('v1', 'Secret', 'secrets')
+
+export const CONNECTOR_CLASSES: Resource<ConnectorClass> = { apiVersion: API_VERSION, kind: 'ConnectorClass', plural: 'connectorclasses', namespaced: false }
 
 const webhookConfigurations = (kind: string, plural: string): Resource<WebhookConfiguration> => ({
   apiVersion: 'admissionregistration.k8s.io/v1',

@@ -26,7 +26,7 @@ interface ContainerState {
 
 export interface SeenPod {
   metadata: { uid: string; deletionTimestamp?: string }
-  status: { phase: string; containerStatuses?: { state: ContainerState }[] }
+  status: { phase: string; containerStatuses?: { containerID?: string; state: ContainerState }[] }
 }
 
 type Node = Pick<RunningNode, 'nodeName' | 'image'>

@@ -1,0 +1,128 @@
+/** A volume that a running Pod has: looked at again on each call of kubelet, never taken away by an error. */
+import type { Logger } from 'pino'
+import type { Pod } from '../api/pod.ts'
+import { podProblem, type Mount } from '../core/mount-call.ts'
+import { decideRemount, type GateFacts } from '../core/mount-gate.ts'
+import type { Reader } from '../kube/ports.ts'
+import { PODS } from '../kube/resources.ts'
+import { sleep, type Timers } from '../kube/timers.ts'
+import type { FlagsWatch } from './flags-watch.ts'
+import { connectorName, gatherFacts, listRequests, type GateFactDeps } from './gate-facts.ts'
+import type { CsiMetrics } from './metrics.ts'
+import { wasStarted } from './node-pods.ts'
+import type { PodEvents } from './pod-events.ts'
+import type { VolumeFiles } from './volume-files.ts'
+import type { VolumeRecord, VolumeRecords } from './volume-records.ts'
+import type { VolumeContent, VolumeWriter } from './volume-writer.ts'
+
+export interface RepublishDeps extends GateFactDeps {
+  reader: Pick<Reader, 'get' | 'list'>
+  records: Pick<VolumeRecords, 'get' | 'asked' | 'addAsked'>
+  files: Pick<VolumeFiles, 'look'>
+  flags: FlagsWatch
+  writer: VolumeWriter
+  events: Pick<PodEvents, 'tell'>
+  metrics: Pick<CsiMetrics, 'republishFailed'>
+  logger: Logger
+  timers: Timers
+  nodeName: string
+}
+
+/** A volume that was mounted before, and that some container may use. */
+export interface Mounted {
+  record: VolumeRecord
+  /** undefined: it could not be read. */
+  pod: Pod | undefined
+}
+
+export interface Republish {
+  /** @returns undefined for a call that has to go through the whole gate: nothing of the volume is in use */
+  recognize(mount: Mount): Promise<Mounted | undefined>
+  /** Brings the files up to date, or leaves them as they are. Never rejects. */
+  refresh(mount: Mount, mounted: Mounted, signal: AbortSignal): Promise<void>
+}
+
+/** A no has to be heard twice, this far apart (milliseconds), before files are taken away: an API server that just started knows no Role yet. */
+const REVOKE_MS = 2_000
+
+export const createRepublish = (deps: RepublishDeps): Republish => {
+  const { reader, records, files, flags, writer, events, metrics, logger, timers, nodeName } = deps
+
+  const failed = (mount: Mount, error: unknown): void => {
+    metrics.republishFailed()
+    logger.warn({ pod: mount.pod, volume: mount.volumeName, err: error }, 'a mounted volume could not be looked at again; it stays as it is')
+  }
+
+  /** The live Pod when it is the one of the call; undefined for one that is gone. @throws CodedError KUBE_* */
+  const livePod = async ({ pod: { namespace, name, uid } }: Mount): Promise<Pod | undefined> => {
+    const pod = await reader.get(PODS, namespace, name)
+    return pod?.metadata.uid === uid ? pod : undefined
+  }
+
+  const gather = (mount: Mount): Promise<GateFacts> => gatherFacts(deps, mount, flags.now(), listRequests(reader, mount))
+
+  /** What the volume shall hold; undefined: what it holds now. @throws CsiError, CodedError KUBE_* */
+  const contentNow = async (mount: Mount, kind: VolumeRecord['kind'], signal: AbortSignal): Promise<VolumeContent | undefined> => {
+    let facts = await gather(mount)
+    let answer = decideRemount(facts, kind)
+    if ('refusals' in answer) {
+      await sleep(timers, REVOKE_MS, signal)
+      if (signal.aborted) return undefined
+      facts = await gather(mount)
+      answer = decideRemount(facts, kind)
+    }
+    if ('refusals' in answer) return writer.refusal(answer.refusals)
+    return 'files' in answer
+      ? writer.render(
+          mount,
+          facts.connectors.flatMap(({ found }) => found ?? []),
+        )
+      : undefined
+  }
+
+  const tell = (mount: Mount, { kind }: VolumeContent): void => {
+    const said = { pod: mount.pod, volume: mount.volumeName, connectors: mount.attributes.connectors.map(connectorName) }
+    const names = said.connectors.join(', ')
+    if (kind === 'refused') {
+      logger.warn(said, 'access was revoked: the files of a volume were replaced by the reason')
+      events.tell(mount, 'AccessRefused', `access to ${names} was revoked; the files were replaced by .error.json`)
+    } else {
+      logger.info(said, 'access was given again: a volume has its files')
+      events.tell(mount, 'AccessMounted', `access to ${names} was given again; the files are there`)
+    }
+  }
+
+  return {
+    recognize: async (mount) => {
+      const record = await records.get(mount.volumeId)
+      if (record === undefined || record.target !== mount.target || record.pod.uid !== mount.pod.uid) return undefined
+      const names = await files.look(mount.target)
+      if (names === undefined || names.length === 0) return undefined
+      try {
+        const pod = await livePod(mount)
+        return pod !== undefined && wasStarted(pod) ? { record, pod } : undefined
+      } catch (error) {
+        failed(mount, error)
+        return { record, pod: undefined }
+      }
+    },
+
+    refresh: async (mount, { record, pod }, signal) => {
+      // Without the Pod nothing is known; that was counted when it could not be read.
+      if (pod === undefined) return
+      try {
+        const problem = podProblem(mount, pod, nodeName)
+        if (problem !== undefined) {
+          logger.debug({ pod: mount.pod, volume: mount.volumeName, reason: problem.message }, 'a mounted volume stays as it is')
+          return
+        }
+        const content = await contentNow(mount, record.kind, signal)
+        if (content === undefined) return
+        await writer.write(mount, content)
+        if (content.kind !== record.kind) tell(mount, content)
+      } catch (error) {
+        failed(mount, error)
+      }
+    },
+  }
+}
