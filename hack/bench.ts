@@ -29,7 +29,7 @@ const run = async ({ json, quick, sections }: BenchOptions): Promise<number> => 
   const start = performance.now()
   let built: Promise<string> | undefined
   try {
-    const { results, failed } = await runSections(sections, {
+    const { results, failed, skipped } = await runSections(sections, {
       startControlPlane: async () => {
         const { binaries } = await resolveBinaries({ progress: createProgress(process.stderr), signal })
         return startControlPlane({ binaries, log: () => undefined, signal })
@@ -43,6 +43,7 @@ const run = async ({ json, quick, sections }: BenchOptions): Promise<number> => 
       signal,
     })
     for (const line of [...tableLines(results), '', goalsLine(results)]) print(line)
+    if (skipped.length > 0) print(`skipped: ${skipped.join(', ')}; the reasons are above`)
     if (failed.length > 0) print(`could not be measured: ${failed.join(', ')}; the reasons are above`)
     if (json) print(jsonLine(results, (performance.now() - start) / 1000))
     return failed.length > 0 ? 1 : 0

@@ -29,9 +29,14 @@ const STOP_MS = 30_000
 export const SHARED = 'connectors-shared'
 export const WORK = 'cicd'
 export const CONNECTOR = 'prod-harbor'
-const ACCOUNT = 'builder'
+export const ACCOUNT = 'builder'
 /** The label that the shipped check template joins Pods and ApprovalTasks by. */
 const RUN = 'tekton.dev/pipelineRun'
+
+/** Of a Pod that is gated, as our webhook leaves it. */
+export const gatedLabels = (run: string): Record<string, string> => ({ [RUN]: run, [LABEL.gated]: 'true' })
+/** The volume that makes a Pod a gated one. */
+export const CONNECTOR_VOLUME = { name: 'connectors', csi: { driver: CSI_DRIVER, readOnly: true, volumeAttributes: { connectors: `${SHARED}/${CONNECTOR}` } } }
 
 export interface ApprovalTask extends KubeObject {
   status?: object
@@ -84,7 +89,8 @@ const prepare = async (cluster: ControlPlane): Promise<void> => {
   await applySamples(cluster)
 }
 
-const memoryOf = async (pid: number): Promise<{ nowMb: number; peakMb: number }> => {
+/** Resident memory now and at its highest, in MB (1,000,000 bytes). */
+export const memoryOf = async (pid: number): Promise<{ nowMb: number; peakMb: number }> => {
   const peakKb = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]
   if (peakKb === undefined) throw new Error('this is no /proc/<pid>/status of a running process')
   return { nowMb: await rssMegabytes(pid), peakMb: (Number(peakKb) * 1024) / 1e6 }
@@ -186,13 +192,15 @@ const podOf = (name: string, labels: Record<string, string>, volumes: NonNullabl
 
 export const createOtherPod = ({ admin }: Stage, name: string): Promise<Pod> => admin.create(PODS, podOf(name, { app: 'other' }, []))
 
-/** A Pod and its request as our webhook would leave them; the run has the name of the Pod. */
-export const createGatedPod = async ({ admin }: Stage, name: string, labels: Record<string, string> = {}): Promise<AccessRequest> => {
-  const volume = { name: 'connectors', csi: { driver: CSI_DRIVER, readOnly: true, volumeAttributes: { connectors: `${SHARED}/${CONNECTOR}` } } }
-  const { metadata } = await admin.create(PODS, podOf(name, { [RUN]: name, [LABEL.gated]: 'true', ...labels }, [volume]))
-  const identity = { connector: { namespace: SHARED, name: CONNECTOR }, pod: { namespace: WORK, name, uid: metadata.uid ?? '' }, serviceAccount: ACCOUNT }
+/** The request of a gated Pod, as our webhook would leave it. */
+export const requestAccess = ({ admin }: Stage, { metadata: { name, uid = '' } }: Pod): Promise<AccessRequest> => {
+  const identity = { connector: { namespace: SHARED, name: CONNECTOR }, pod: { namespace: WORK, name, uid }, serviceAccount: ACCOUNT }
   return admin.create(ACCESS_REQUESTS, buildRequest(identity, serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.webhook)))
 }
+
+/** A Pod and its request as our webhook would leave them; the run has the name of the Pod. */
+export const createGatedPod = async (stage: Stage, name: string, labels: Record<string, string> = {}): Promise<AccessRequest> =>
+  requestAccess(stage, await stage.admin.create(PODS, podOf(name, { ...gatedLabels(name), ...labels }, [CONNECTOR_VOLUME])))
 
 /** The ApprovalTask of a run, not decided yet. */
 export const createTask = ({ admin }: Stage, run: string): Promise<ApprovalTask> =>

@@ -5,7 +5,7 @@ import { messageOf } from '../../src/errors.ts'
 import type { Guard } from '../control-plane/programs-under-guard.ts'
 import type { ControlPlane } from '../control-plane/start.ts'
 import { figuresProblem, type SectionResult } from './report.ts'
-import type { BenchEnv, Figure, Section, ServerProcess } from './section.ts'
+import { SectionSkipped, type BenchEnv, type Figure, type Section, type ServerProcess } from './section.ts'
 
 /** What a run has, whatever its sections are. */
 export interface RunServices {
@@ -72,7 +72,7 @@ const runSection = async (services: RunServices, section: Section): Promise<Figu
   const { env, close } = await openEnv(services, section.name)
   try {
     const figures = await section.run(env)
-    const problem = figuresProblem(section, figures)
+    const problem = figuresProblem(section, figures, services.quick)
     if (problem !== undefined) throw new Error(problem)
     return figures
   } finally {
@@ -84,12 +84,14 @@ export interface RunResult {
   results: SectionResult[]
   /** Names of the sections that could not be measured. */
   failed: string[]
+  /** Names of the sections that this machine cannot do. */
+  skipped: string[]
 }
 
 /** @throws the signal's reason when it aborts; nothing is left running then */
 export const runSections = async (sections: readonly Section[], services: RunServices): Promise<RunResult> => {
   const { log, signal } = services
-  const outcome: RunResult = { results: [], failed: [] }
+  const outcome: RunResult = { results: [], failed: [], skipped: [] }
   for (const section of sections) {
     signal.throwIfAborted()
     log(`${section.name}: ${section.title} …`)
@@ -100,8 +102,9 @@ export const runSections = async (sections: readonly Section[], services: RunSer
     } catch (error) {
       // What failed because it was ended is no result.
       signal.throwIfAborted()
-      outcome.failed.push(section.name)
-      log(`${section.name}: could not be measured: ${messageOf(error)}`)
+      const isSkipped = error instanceof SectionSkipped
+      outcome[isSkipped ? 'skipped' : 'failed'].push(section.name)
+      log(`${section.name}: ${isSkipped ? 'skipped' : 'could not be measured'}: ${messageOf(error)}`)
     }
   }
   return outcome

@@ -43,7 +43,7 @@ export interface BenchEnv {
   start(name: string, command: string, args: readonly string[]): Promise<ServerProcess>
   /** A folder of this section alone, removed at its end. */
   folder: string
-  /** Fewer rounds and smaller numbers, so that the whole run takes about two minutes. The same keys all the same. */
+  /** Fewer rounds and smaller numbers, so that each section takes a minute or two at most. The same keys all the same, but for those that a section excepts. */
   quick: boolean
   /** One line of progress at once, on standard error. */
   log: (line: string) => void
@@ -51,6 +51,14 @@ export interface BenchEnv {
   signal: AbortSignal
   /** Called when the section ends, however it ends, last one first; programs and the control plane are stopped after them. */
   atEnd(stop: () => Promise<void> | void): void
+}
+
+/** This machine lacks what a section is about: it is left out, which is no failure. The message is one sentence that says what to do. */
+export class SectionSkipped extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'SectionSkipped'
+  }
 }
 
 /** Sections run one after the other and share nothing. */
@@ -61,6 +69,11 @@ export interface Section {
   title: string
   /** The keys of all figures, in the order of the table: known without a run, so that a test can hold them. */
   keys: readonly string[]
-  /** @throws Error when it could not be measured; the other sections run on, and the run ends with exit code 1 */
+  /** Those of them that a quick run leaves out, because of their time. */
+  keysNotInQuick?: readonly string[]
+  /**
+   * @throws Error when it could not be measured; the other sections run on, and the run ends with exit code 1
+   * @throws SectionSkipped when this machine cannot do it
+   */
   run(env: BenchEnv): Promise<Figure[]>
 }

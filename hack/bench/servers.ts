@@ -78,11 +78,11 @@ export interface RoleProcess {
   readyMs: number
 }
 
-/** A role from the bundle, with the options that its Deployment has. Resolves when it is ready. */
-export const startRole = async (env: BenchEnv, name: string, kubeconfig: string, args: readonly string[]): Promise<RoleProcess> => {
+/** A role from the bundle, with the options that its Deployment has; `nodeOptions` are those of Node itself. Resolves when it is ready. */
+export const startRole = async (env: BenchEnv, name: string, kubeconfig: string, args: readonly string[], nodeOptions: readonly string[] = []): Promise<RoleProcess> => {
   const [program, metricsPort] = await Promise.all([env.bundle(), freePort()])
   const start = performance.now()
-  const server = await env.start(name, process.execPath, [program, ...args, `--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`])
+  const server = await env.start(name, process.execPath, [...nodeOptions, program, ...args, `--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`])
   await untilReady(env, name, server, metricsPort)
   return { process: server, metricsPort, readyMs: performance.now() - start }
 }

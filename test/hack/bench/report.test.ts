@@ -64,7 +64,7 @@ const problems: Record<string, { keys: string[]; figures: Figure[]; want: RegExp
 
 for (const [title, { keys, figures, want }] of Object.entries(problems)) {
   await test(`figures of a section: ${title}`, async (t) => {
-    const problem = figuresProblem({ keys }, figures)
+    const problem = figuresProblem({ keys }, figures, false)
     if (want === undefined) t.equal(problem, undefined)
     else t.match(problem, want)
   })

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
 import { runSections, type RunServices } from '../../../hack/bench/run.ts'
-import type { BenchEnv, Figure, Section } from '../../../hack/bench/section.ts'
+import { SectionSkipped, type BenchEnv, type Figure, type Section } from '../../../hack/bench/section.ts'
 import type { ControlPlane } from '../../../hack/control-plane/start.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
@@ -52,6 +52,7 @@ await test('sections run one after the other, each is announced and told when it
       { section: two, figures: [figure] },
     ],
     failed: [],
+    skipped: [],
   })
   t.strictSame(lines, ['one: about one …', 'one: done in N s', 'two: about two …', 'two: done in N s'])
 })
@@ -92,6 +93,26 @@ await test('a section that fails is told with its reason, what it started ends, 
   t.strictSame(results.map(({ section }) => section.title), ['about next'])
   t.strictSame(happened, ['cluster 1 starts', 'cluster 1 stops'])
   t.ok(lines.includes('bad: could not be measured: the server did not come up'))
+})
+
+await test('a section that this machine cannot do is told with its reason, which is no failure, and the others run', async (t) => {
+  const { services, happened, lines } = await stage(t)
+  const impossible = sectionOf('impossible', async (env) => {
+    await env.cluster()
+    throw new SectionSkipped('no node: kubelet needs root; run this as root')
+  })
+  const { results, failed, skipped } = await runSections([impossible, good('next')], services)
+  t.strictSame({ failed, skipped, titles: results.map(({ section }) => section.title) }, { failed: [], skipped: ['impossible'], titles: ['about next'] })
+  t.strictSame(happened, ['cluster 1 starts', 'cluster 1 stops'])
+  t.ok(lines.includes('impossible: skipped: no node: kubelet needs root; run this as root'))
+})
+
+await test('a quick run goes without the figures that a section excepts, and a full one does not', async (t) => {
+  const { services, lines } = await stage(t)
+  const long: Section = { ...good('long'), keys: [figure.key, 'hours_ms'], keysNotInQuick: ['hours_ms'] }
+  t.strictSame((await runSections([long], services)).failed, [])
+  t.strictSame((await runSections([long], { ...services, quick: false })).failed, ['long'])
+  t.match(lines.at(-1), /could not be measured: the figures are not the announced ones/)
 })
 
 await test('what cannot be closed is told, and the rest is closed all the same', async (t) => {
