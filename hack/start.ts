@@ -8,13 +8,13 @@ import { takeLock } from './control-plane/lock.ts'
 import { createProgress } from './control-plane/progress.ts'
 import type { Binaries } from './control-plane/programs.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
-import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
+import { startControlPlane } from './control-plane/start.ts'
 import { resolveNode, type NodePrograms } from './node/programs.ts'
-import { startNode, type RunningNode } from './node/start.ts'
+import type { RunningNode } from './node/start.ts'
 import { APPROVAL_CONTROLLER } from './sandbox/approval-project.ts'
-import { PLUGIN, startCsiPlugin } from './sandbox/csi-plugin.ts'
-import { aborted, endingSignal } from './sandbox/ending.ts'
+import { aborted, clusterUntil, endingSignal, whileStarting } from './sandbox/ending.ts'
 import { applySamples } from './sandbox/manifests.ts'
+import { startPluginNode } from './sandbox/plugin-node.ts'
 import { startSandbox } from './sandbox/sandbox.ts'
 
 interface Options {
@@ -62,21 +62,6 @@ const claimSandbox = async (): Promise<() => Promise<void>> => {
   return release
 }
 
-/** kubelet and the CSI plugin; the node is stopped with the rest when the plugin does not come up. */
-const addNode = async (cluster: ControlPlane, programs: NodePrograms, signal: AbortSignal): Promise<RunningNode> => {
-  const node = await startNode({ cluster, programs, log: print, signal })
-  try {
-    const plugin = await startCsiPlugin({ cluster, node, logLevel: 'info' })
-    print(`CSI plugin up, metrics on http://127.0.0.1:${plugin.metricsPort}/metrics, log: ${node.logFile(PLUGIN)}`)
-    return node
-  } catch (error) {
-    await node.stop()
-    // What was in progress failed because it was stopped.
-    signal.throwIfAborted()
-    throw error
-  }
-}
-
 interface Found {
   binaries: Binaries
   /** With --node. */
@@ -84,20 +69,23 @@ interface Found {
 }
 
 const runSandbox = async ({ port, keep }: Options, { binaries, nodePrograms }: Found, ending: AbortSignal): Promise<void> => {
-  const controlPlane = await startControlPlane({
-    binaries,
-    log: print,
-    signal: ending,
-    ...(port === undefined ? {} : { apiPort: port }),
-    ...(keep === true ? { dataDir: `${SANDBOX}/data` } : {}),
-  })
+  const controlPlane = await whileStarting(ending, (signal) =>
+    startControlPlane({
+      binaries,
+      log: print,
+      signal,
+      ...(port === undefined ? {} : { apiPort: port }),
+      ...(keep === true ? { dataDir: `${SANDBOX}/data` } : {}),
+    }),
+  )
   try {
-    const sandbox = await startSandbox({ cluster: controlPlane, log: print })
+    const cluster = clusterUntil(ending, controlPlane)
+    const sandbox = await startSandbox({ cluster, log: print, signal: ending })
     let node: RunningNode | undefined
     try {
-      await applySamples(controlPlane)
+      await applySamples(cluster)
       print('samples applied: Connector connectors-shared/prod-harbor, a policy for it, ServiceAccount cicd/builder; both feature flags are on')
-      node = nodePrograms === undefined ? undefined : await addNode(controlPlane, nodePrograms, ending)
+      node = nodePrograms === undefined ? undefined : await startPluginNode({ cluster, programs: nodePrograms, log: print, signal: ending, logLevel: 'info' })
       await copyFile(controlPlane.adminKubeconfig, `${SANDBOX}/kubeconfig`)
       print('kubeconfig written: .sandbox/kubeconfig')
       print('ready: try these, in another terminal in this folder; Ctrl-C ends everything')
@@ -120,8 +108,9 @@ const runSandbox = async ({ port, keep }: Options, { binaries, nodePrograms }: F
 const run = async (options: Options): Promise<void> => {
   const ending = endingSignal()
   const work = { progress: createProgress(process.stdout), signal: ending }
-  const { binaries } = await resolveBinaries(work)
+  // First what may be missing, before a control plane is built for nothing.
   const nodePrograms = options.node === true ? await resolveNode(work) : undefined
+  const { binaries } = await resolveBinaries(work)
   const release = await claimSandbox()
   try {
     await runSandbox(options, { binaries, nodePrograms }, ending)

@@ -9,6 +9,7 @@ import { DEFAULT_WEBHOOK_OPTIONS } from '../../webhooks/options.ts'
 import { runWebhook, type RunningWebhook } from '../../webhooks/role.ts'
 import { waitFor, type ClusterAccess } from '../control-plane/cluster-access.ts'
 import { freePort } from '../control-plane/free-port.ts'
+import { clusterUntil, unlessAborted } from './ending.ts'
 import { applyManifests } from './manifests.ts'
 
 const LOOPBACK = '127.0.0.1'
@@ -22,6 +23,8 @@ export interface SandboxOptions {
   log: (line: string) => void
   /** Which lines of the roles are shown, on standard error. Default `warn`. */
   logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Ends a start; what is up stays until `stop`. */
+  signal?: AbortSignal
 }
 
 /** The roles of access-gate on this machine. */
@@ -53,9 +56,11 @@ export const waitForAdmission = (cluster: ClusterAccess): Promise<void> =>
 
 /**
  * Applies the shipped manifests and runs webhook and controller in this process.
- * @throws Error when a part does not come up; what was started is stopped then
+ * @throws Error when a part does not come up, the signal's reason when that ended it; what was started is stopped then
  */
-export const startSandbox = async ({ cluster, log, logLevel = 'warn' }: SandboxOptions): Promise<Sandbox> => {
+export const startSandbox = async (options: SandboxOptions): Promise<Sandbox> => {
+  const { log, logLevel = 'warn', signal = new AbortController().signal } = options
+  const cluster = clusterUntil(signal, options.cluster)
   const logger = createLogger({ level: logLevel, destination: process.stderr })
   const port = await freePort()
   await applyManifests(cluster, port)
@@ -76,7 +81,7 @@ export const startSandbox = async ({ cluster, log, logLevel = 'warn' }: SandboxO
       { logger: logger.child({ role: 'webhook' }), clock: systemClock },
     )
     stops.push(() => webhook.stop())
-    await webhook.ready
+    await unlessAborted(signal, webhook.ready)
     await waitForAdmission(cluster)
     log(`webhook up: ${webhook.url}, metrics on http://${LOOPBACK}:${webhook.metricsPort}/metrics`)
     const controller = await runController({ ...defaultControllerOptions(), metricsHost: LOOPBACK, metricsPort: 0 }, controllerKube, {
@@ -84,12 +89,17 @@ export const startSandbox = async ({ cluster, log, logLevel = 'warn' }: SandboxO
       clock: systemClock,
     })
     stops.push(() => controller.stop())
-    await controller.ready
-    await waitFor('the controller as leader', UP_WITHIN_MS, async () => controller.leading())
+    await unlessAborted(signal, controller.ready)
+    await waitFor('the controller as leader', UP_WITHIN_MS, async () => {
+      signal.throwIfAborted()
+      return controller.leading()
+    })
     log(`controller up, metrics on http://${LOOPBACK}:${controller.metricsPort}/metrics`)
     return { webhook, controller, stop }
   } catch (error) {
     await stop()
+    // What was in progress failed because it was stopped.
+    signal.throwIfAborted()
     throw error
   }
 }
