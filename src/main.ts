@@ -40,7 +40,7 @@ const runRole = async (settings: Settings): Promise<void> => {
   const { role, common } = settings
   const { logLevel, ...where } = common
   // It keeps much and computes little: reading ten thousand requests leaves twice as much memory behind without this.
-  if (role === 'controller') setFlagsFromString('--optimize-for-size')
+  if (role === 'controller' || role === 'csi') setFlagsFromString('--optimize-for-size')
   const logger = createLogger({ level: logLevel }).child({ role })
   const kube = createClient({ ...where, userAgent: `access-gate/${packageJson.version} ${role}` })
   logger.info({ version: packageJson.version, server: kube.server }, 'starting')

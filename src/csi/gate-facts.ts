@@ -33,12 +33,18 @@ const speaksOf = ({ metadata, spec }: AccessRequest, { namespace, name }: Connec
   return metadata.namespace === namespace && spec.connectorRef.name === name && objectRef.namespace === pod.namespace && objectRef.name === pod.name
 }
 
-/** The requests of the Pod's name, read now, in the namespaces of the Connectors alone: a request is always beside its Connector. @throws CodedError KUBE_* */
-export const listRequests = async (reader: Pick<Reader, 'list'>, { pod, attributes }: Mount): Promise<AccessRequest[]> => {
+/** In the namespaces of the Connectors alone: a request is always beside its Connector. */
+const listBeside = async (reader: Pick<Reader, 'list'>, { attributes }: Mount, selection: { labelSelector?: string }): Promise<AccessRequest[]> => {
   const namespaces = [...new Set(attributes.connectors.map(({ namespace }) => namespace))]
-  const lists = await Promise.all(namespaces.map((namespace) => reader.list(ACCESS_REQUESTS, { namespace, labelSelector: requestSelector(pod) })))
+  const lists = await Promise.all(namespaces.map((namespace) => reader.list(ACCESS_REQUESTS, { namespace, ...selection })))
   return lists.flatMap(({ items }) => items)
 }
+
+/** The requests that are labelled with the Pod's name, read now. @throws CodedError KUBE_* */
+export const listRequests = (reader: Pick<Reader, 'list'>, mount: Mount): Promise<AccessRequest[]> => listBeside(reader, mount, { labelSelector: requestSelector(mount.pod) })
+
+/** All requests that may speak of the Pod's name, whatever their labels, read now. @throws CodedError KUBE_* */
+export const listAllRequests = (reader: Pick<Reader, 'list'>, mount: Mount): Promise<AccessRequest[]> => listBeside(reader, mount, {})
 
 /** A request of this Pod was asked for, and the selector does not find it: only its name can tell that it is not there. @throws CodedError KUBE_* */
 const readByName = async ({ reader }: GateFactDeps, identity: RequestIdentity): Promise<AccessRequest[]> => {

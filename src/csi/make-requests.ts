@@ -14,15 +14,16 @@ import type { VolumeRecords } from './volume-records.ts'
 export interface MakeRequestsDeps {
   reader: Pick<Reader, 'get'>
   writer: Pick<Writer, 'create'>
-  records: Pick<VolumeRecords, 'asked' | 'addAsked' | 'removeAsked'>
+  records: Pick<VolumeRecords, 'asked' | 'addAsked' | 'addMaking'>
   logger: Logger
   metrics: Pick<CsiMetrics, 'requestMade'>
 }
 
 export interface MakeRequests {
   /**
-   * That a request was asked for is on record before it is made: should the plugin end in between, there is none rather than a second one. Made
-   * one after the other for each Pod, because two of its volumes may name the same Connector.
+   * That a request was asked for is on record once it is there: gone later, somebody deleted it, and it is not made again. That one is being made is
+   * on record before: should the plugin end in between, the next look finds it or it is made then, under the same name. Made one after the other
+   * for each Pod, because two of its volumes may name the same Connector.
    * @returns those that are there now
    * @throws CodedError KUBE_* when one could not be made; CsiError FAILED_PRECONDITION when something else has its name
    */
@@ -67,14 +68,10 @@ export const createMakeRequests = ({ reader, writer, records, logger, metrics }:
     const connector = connectorName({ namespace: request.metadata.namespace ?? '', name: request.spec.connectorRef.name })
     // Another volume of this Pod was faster.
     if ((await records.asked(uid)).has(connector)) return []
+    await records.addMaking(uid, connector)
+    const made = await createOrReuse(mount, request)
     await records.addAsked(uid, connector)
-    try {
-      return [await createOrReuse(mount, request)].filter((made) => made !== undefined)
-    } catch (error) {
-      // There is none, or nobody knows: the next look sees it, or it is made then, under the same name.
-      await records.removeAsked(uid, connector)
-      throw error
-    }
+    return made === undefined ? [] : [made]
   }
 
   const makeAll = async (mount: Mount, requests: readonly AccessRequest[]): Promise<AccessRequest[]> => {

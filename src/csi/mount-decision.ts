@@ -8,6 +8,7 @@ import type { Refusal } from '../core/refusal-status.ts'
 import { isCoded, messageOf } from '../errors.ts'
 import type { StoreView } from '../kube/store.ts'
 import { backoffMs, type Timers } from '../kube/timers.ts'
+import { connectorName } from './gate-facts.ts'
 import { CsiError } from './grpc-status.ts'
 import { look, type Look, type LookDeps } from './look.ts'
 import type { MakeRequests } from './make-requests.ts'
@@ -169,11 +170,14 @@ class Attempt {
 
   async #onFault(error: Error): Promise<void> {
     const { logger, mayWait, random } = this.#deps
-    const { pod, volumeName } = this.#mount
+    const { pod, volumeName, attributes } = this.#mount
     if (this.#faults === 0) logger.warn({ pod, volume: volumeName, err: error }, 'a mount cannot be decided now; it is looked at again')
-    const otherwise = new StillWaiting('UNAVAILABLE', `it is not known whether the volume may be mounted: ${messageOf(error)}`)
+    const named = attributes.connectors.map(connectorName).join(', ')
+    const otherwise = new StillWaiting('UNAVAILABLE', `it is not known whether ${named} may be used: ${messageOf(error)}`)
     if (!mayWait) throw otherwise
     this.#beginToWait()
+    // One that is over by the next look is worth no Event.
+    if (this.#faults > 0) this.#notice.say(otherwise.message)
     await this.#pause(backoffMs(this.#faults, { ...API_AWAY, random }), otherwise)
     this.#faults += 1
   }

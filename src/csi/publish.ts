@@ -36,6 +36,8 @@ export interface PublisherDeps {
 /** Of how many volumes it is remembered when they were asked for first; more than one node ever has. */
 const MAX_REMEMBERED = 2_000
 
+const UNMOUNTING = 'the volume is being unmounted'
+
 /** Where kubelet has a volume of ours: nothing outside of it is ever touched. */
 const isTarget = (target: string, kubeletDir: string): boolean =>
   target.startsWith(`${kubeletDir}/pods/`) && /^[\w-]+\/volumes\/kubernetes\.io~csi\/[a-z0-9-]+\/mount$/.test(target.slice(`${kubeletDir}/pods/`.length))
@@ -62,6 +64,8 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
   const firstAsked = new Map<string, number>()
   /** The calls that may wait, by volume. */
   const waits = new Map<string, Wait>()
+  /** Calls to unmount that are not over, by volume. */
+  const unmounts = new Map<string, number>()
 
   const remember = (volumeId: string): void => {
     if (firstAsked.has(volumeId)) return
@@ -101,11 +105,13 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
   }
 
   /** Nothing is left of a mount without an OK. What cannot be removed now is, at the next try or when the Pod is gone. */
-  const clear = async ({ volumeId, target, ...mount }: Mount): Promise<void> => {
+  const clear = async ({ volumeId, target, ...mount }: Mount): Promise<boolean> => {
     try {
       await writer.clear(volumeId, target)
+      return true
     } catch (error) {
       logger.error({ pod: mount.pod, volume: mount.volumeName, err: error }, 'what is left of a volume could not be removed')
+      return false
     }
   }
 
@@ -115,7 +121,7 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
     const wait = createWait({ ...context, clock, timers })
     waits.set(mount.volumeId, wait)
     try {
-      const decision = await decide(mount, wait, () => clear(mount))
+      const decision = await decide(mount, wait, async () => void (await clear(mount)))
       const content: VolumeContent = decision.kind === 'files' ? await wait.or(writer.render(mount, decision.connectors)) : writer.refusal(decision.refusals)
       await writer.write(mount, content)
       // Who was told nothing has no OK: had the call ended meanwhile, this throws.
@@ -123,9 +129,10 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
       onDecided(mount, decision)
     } catch (error) {
       const answer = answerOf(error)
-      await clear(mount)
+      const isClear = await clear(mount)
       onFailed(mount, answer)
-      throw answer
+      // After an error that is final kubelet forgets the volume, and never asks for it to be unmounted.
+      throw isClear ? answer : new CsiError('UNAVAILABLE', messageOf(answer), { cause: answer })
     } finally {
       waits.delete(mount.volumeId)
       wait.close()
@@ -134,9 +141,26 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
 
   const inTurn = async (mount: Mount, context: CallContext): Promise<void> => {
     const mounted = await republish.recognize(mount)
+    // Its call came before the one that is to unmount the volume, and would hold that one up for as long as it waits.
+    if (mounted === undefined && unmounts.has(mount.volumeId)) throw new CsiError('ABORTED', UNMOUNTING)
     if (mounted === undefined) return mountNow(mount, context)
-    await republish.refresh(mount, mounted, context.signal)
+    try {
+      await republish.refresh(mount, mounted, context.signal)
+    } catch (error) {
+      metrics.published('failed')
+      throw error
+    }
     metrics.published('republished')
+  }
+
+  const unmountNow = async (volumeId: string, targetPath: string): Promise<void> => {
+    const record = await records.get(volumeId)
+    const targets = new Set([record?.target, targetPath].filter((target) => target !== undefined))
+    for (const target of targets) if (isTarget(target, kubeletDir)) await writer.clear(volumeId, target)
+    tokens.forget(volumeId)
+    events.forget(volumeId)
+    firstAsked.delete(volumeId)
+    if (record !== undefined) logger.info({ pod: record.pod, volume: record.volumeName }, 'volume unmounted')
   }
 
   return {
@@ -151,16 +175,15 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
     },
 
     unpublish: async (volumeId, targetPath, { signal }) => {
-      waits.get(volumeId)?.end(new WaitEnded('ABORTED', 'the volume is being unmounted'))
-      await locks.run(volumeId, signal, async () => {
-        const record = await records.get(volumeId)
-        const targets = new Set([record?.target, targetPath].filter((target) => target !== undefined))
-        for (const target of targets) if (isTarget(target, kubeletDir)) await writer.clear(volumeId, target)
-        tokens.forget(volumeId)
-        events.forget(volumeId)
-        firstAsked.delete(volumeId)
-        if (record !== undefined) logger.info({ pod: record.pod, volume: record.volumeName }, 'volume unmounted')
-      })
+      waits.get(volumeId)?.end(new WaitEnded('ABORTED', UNMOUNTING))
+      unmounts.set(volumeId, (unmounts.get(volumeId) ?? 0) + 1)
+      try {
+        await locks.run(volumeId, signal, () => unmountNow(volumeId, targetPath))
+      } finally {
+        const left = (unmounts.get(volumeId) ?? 1) - 1
+        if (left > 0) unmounts.set(volumeId, left)
+        else unmounts.delete(volumeId)
+      }
     },
   }
 }

@@ -1,13 +1,15 @@
-/** A volume that a running Pod has: looked at again on each call of kubelet, never taken away by an error. */
+/** A volume that was mounted before: looked at again on each call of kubelet, never taken away by an error. */
 import type { Logger } from 'pino'
 import type { Pod } from '../api/pod.ts'
 import { podProblem, type Mount } from '../core/mount-call.ts'
 import { decideRemount, type GateFacts } from '../core/mount-gate.ts'
+import { messageOf } from '../errors.ts'
 import type { Reader } from '../kube/ports.ts'
 import { PODS } from '../kube/resources.ts'
 import { sleep, type Timers } from '../kube/timers.ts'
 import type { FlagsWatch } from './flags-watch.ts'
 import { connectorName, gatherFacts, listRequests, type GateFactDeps } from './gate-facts.ts'
+import { CsiError } from './grpc-status.ts'
 import type { CsiMetrics } from './metrics.ts'
 import { wasStarted } from './node-pods.ts'
 import type { PodEvents } from './pod-events.ts'
@@ -17,7 +19,7 @@ import type { VolumeContent, VolumeWriter } from './volume-writer.ts'
 
 export interface RepublishDeps extends GateFactDeps {
   reader: Pick<Reader, 'get' | 'list'>
-  records: Pick<VolumeRecords, 'get' | 'asked' | 'addAsked'>
+  records: Pick<VolumeRecords, 'get' | 'put' | 'asked' | 'addAsked'>
   files: Pick<VolumeFiles, 'look'>
   flags: FlagsWatch
   writer: VolumeWriter
@@ -28,7 +30,7 @@ export interface RepublishDeps extends GateFactDeps {
   nodeName: string
 }
 
-/** A volume that was mounted before, and that some container may use. */
+/** A volume that is whole on the disk, for this very Pod. */
 export interface Mounted {
   record: VolumeRecord
   /** undefined: it could not be read. */
@@ -36,9 +38,14 @@ export interface Mounted {
 }
 
 export interface Republish {
-  /** @returns undefined for a call that has to go through the whole gate: nothing of the volume is in use */
+  /** @returns undefined for a call that has to go through the whole gate: nothing was mounted, or the Pod is another one by now */
   recognize(mount: Mount): Promise<Mounted | undefined>
-  /** Brings the files up to date, or leaves them as they are. Never rejects. */
+  /**
+   * Brings the files up to date, or leaves them as they are: a container that kubelet starts at this moment may have them already. For a
+   * Pod with a container that was ever started it never rejects, since kubelet may take a volume away that a call failed for.
+   * @throws CsiError UNAVAILABLE when no container was started yet, so that the OK may never have reached kubelet, and the files do not
+   * stand on a yes of the API server
+   */
   refresh(mount: Mount, mounted: Mounted, signal: AbortSignal): Promise<void>
 }
 
@@ -61,7 +68,7 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
 
   const gather = (mount: Mount): Promise<GateFacts> => gatherFacts(deps, mount, flags.now(), listRequests(reader, mount))
 
-  /** What the volume shall hold; undefined: what it holds now. @throws CsiError, CodedError KUBE_* */
+  /** What the volume shall hold; undefined: what it holds now, for no yes or no is clear. @throws CsiError, CodedError KUBE_* */
   const contentNow = async (mount: Mount, kind: VolumeRecord['kind'], signal: AbortSignal): Promise<VolumeContent | undefined> => {
     let facts = await gather(mount)
     let answer = decideRemount(facts, kind)
@@ -92,6 +99,19 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
     }
   }
 
+  /** @returns why the volume is left as it is; undefined when it holds what it shall. @throws CsiError, CodedError KUBE_*; whatever the disk says */
+  const bringUpToDate = async (mount: Mount, { record, pod }: Mounted, signal: AbortSignal): Promise<string | undefined> => {
+    // Counted when it could not be read.
+    if (pod === undefined) return 'the Pod cannot be read now; kubelet asks again'
+    const problem = podProblem(mount, pod, nodeName)
+    if (problem !== undefined) return problem.message
+    const content = await contentNow(mount, record.kind, signal)
+    if (content === undefined) return record.kind === 'files' ? 'it is not clear now whether the volume may stay mounted; kubelet asks again' : undefined
+    await writer.write(mount, content)
+    if (content.kind !== record.kind) tell(mount, content)
+    return undefined
+  }
+
   return {
     recognize: async (mount) => {
       const record = await records.get(mount.volumeId)
@@ -100,29 +120,28 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
       if (names === undefined || names.length === 0) return undefined
       try {
         const pod = await livePod(mount)
-        return pod !== undefined && wasStarted(pod) ? { record, pod } : undefined
+        if (pod === undefined) return undefined
+        if (record.started || !wasStarted(pod)) return { record, pod }
+        const started = { ...record, started: true }
+        await records.put(started)
+        return { record: started, pod }
       } catch (error) {
         failed(mount, error)
         return { record, pod: undefined }
       }
     },
 
-    refresh: async (mount, { record, pod }, signal) => {
-      // Without the Pod nothing is known; that was counted when it could not be read.
-      if (pod === undefined) return
+    refresh: async (mount, mounted, signal) => {
+      let left: string | undefined
       try {
-        const problem = podProblem(mount, pod, nodeName)
-        if (problem !== undefined) {
-          logger.debug({ pod: mount.pod, volume: mount.volumeName, reason: problem.message }, 'a mounted volume stays as it is')
-          return
-        }
-        const content = await contentNow(mount, record.kind, signal)
-        if (content === undefined) return
-        await writer.write(mount, content)
-        if (content.kind !== record.kind) tell(mount, content)
+        left = await bringUpToDate(mount, mounted, signal)
       } catch (error) {
         failed(mount, error)
+        left = messageOf(error)
       }
+      if (left === undefined) return
+      logger.debug({ pod: mount.pod, volume: mount.volumeName, reason: left }, 'a mounted volume stays as it is')
+      if (!mounted.record.started) throw new CsiError('UNAVAILABLE', left)
     },
   }
 }

@@ -5,7 +5,7 @@ import { CodedError, messageOf } from '../errors.ts'
 import type { Clock } from '../kube/ports.ts'
 import { systemTimers, type Timers } from '../kube/timers.ts'
 import { listen } from '../listen.ts'
-import { buildMetricsServer, registerProcessMetrics } from '../metrics-server.ts'
+import { buildMetricsServer, registerProcessMetrics, type Health } from '../metrics-server.ts'
 import type { CsiOptions } from './options.ts'
 import { createPlugin, type CsiPorts } from './plugin.ts'
 import { serveCsi } from './serve.ts'
@@ -33,6 +33,12 @@ export interface RunningCsi {
   stop(): Promise<void>
 }
 
+/** kubelet finds the registration socket within seconds. From then on, milliseconds, a plugin that it has not asked for is not ready. */
+const ASKED_WITHIN_MS = 60_000
+
+/** A start that lasts is no reason for another start. */
+const notServingYet: Health = () => undefined
+
 const openRecords = async (stateDir: string, logger: Logger): Promise<VolumeRecords> => {
   try {
     return await openVolumeRecords(stateDir, logger)
@@ -53,16 +59,28 @@ export const runCsi = async (options: CsiOptions, kube: CsiPorts, env: CsiEnv): 
   const plugin = createPlugin(options, kube, { files, records, logger, clock, timers, random: Math.random })
   const { metrics, publisher } = plugin
   registerProcessMetrics(metrics.register)
-  const unready = (): string | undefined => plugin.unready()
+  const startedAt = timers.monotonic()
+  let isTakenIn: boolean | undefined
+  const unregistered = (): string | undefined => {
+    if (isTakenIn === false) return 'kubelet did not take in the plugin; its log has the reason'
+    return isTakenIn === undefined && timers.monotonic() - startedAt > ASKED_WITHIN_MS ? 'kubelet has not asked for the plugin; look at --registration-dir' : undefined
+  }
+  let live = notServingYet
+  const unready = (): string | undefined => plugin.unready() ?? live() ?? unregistered()
 
-  const metricsApp = buildMetricsServer({ register: metrics.register, live: () => undefined, ready: unready, logger })
+  const metricsApp = buildMetricsServer({ register: metrics.register, live: () => live(), ready: unready, logger })
   const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
   const registrationSocket = path.join(options.registrationDir, `${CSI_DRIVER}-reg.sock`)
   const served = { endpoint, registrationSocket, kubeletEndpoint, nodeName, version }
-  const server = await serveCsi({ ...served, publisher, ready: unready, logger, metrics }).catch(async (error: unknown) => {
+  const registered = (ok: boolean): void => {
+    isTakenIn = ok
+    metrics.registered(ok)
+  }
+  const server = await serveCsi({ ...served, publisher, ready: () => plugin.unready(), logger, metrics: { ...metrics, registered } }).catch(async (error: unknown) => {
     await metricsApp.close()
     throw error
   })
+  live = server.live
   const ready = plugin.start()
   const broken = Promise.withResolvers<never>()
   metricsApp.server.on('error', broken.reject)

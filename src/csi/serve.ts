@@ -27,6 +27,8 @@ export interface ServeCsiOptions {
 export interface CsiServer {
   /** Rejects when a socket fails. */
   failed: Promise<never>
+  /** Says which socket is gone: only a start makes it anew, and kubelet finds the plugin by it. */
+  live: Health
   /** Lets kubelet go elsewhere, ends the calls that wait, and removes the sockets. */
   stop(): Promise<void>
 }
@@ -82,6 +84,7 @@ export const serveCsi = async (options: ServeCsiOptions): Promise<CsiServer> => 
   failed.catch(() => undefined)
   return {
     failed,
+    live: () => csiSocket.lost() ?? found.lost(),
     async stop() {
       await found.close()
       await csiSocket.close()

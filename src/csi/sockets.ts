@@ -1,5 +1,5 @@
 /** Unix sockets that root alone may reach, at paths that kubelet or an earlier plugin knows. */
-import { chmodSync } from 'node:fs'
+import { chmodSync, lstatSync } from 'node:fs'
 import { lstat, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { basename, dirname, isAbsolute, join } from 'node:path'
@@ -8,6 +8,8 @@ import { CodedError, messageOf } from '../errors.ts'
 export interface ListeningSocket {
   /** Rejects when the socket fails later on. */
   failed: Promise<never>
+  /** Why nobody can reach it any more: its file was removed or replaced. undefined: it is there. */
+  lost(): string | undefined
   /** Takes no more connections, leaves those that are there, and removes the socket unless it is another's by now. */
   close(): Promise<void>
 }
@@ -102,12 +104,13 @@ export const listenOnSocket = async (path: string, onConnection: (socket: Socket
   const failed = new Promise<never>((_resolve, reject) => server.on('error', (error) => reject(bindError(path, messageOf(error), error))))
   // Whoever waits for it is told; nobody has to.
   failed.catch(() => undefined)
+  const isOurs = (): boolean => lstatSync(path, { throwIfNoEntry: false })?.ino === inode
   return {
     failed,
+    lost: () => (isOurs() ? undefined : `the socket ${path} was removed or replaced`),
     async close() {
       server.close()
-      const found = await lstat(path).catch(() => undefined)
-      if (found?.ino === inode) await rm(path, { force: true })
+      if (isOurs()) await rm(path, { force: true })
     },
   }
 }

@@ -11,7 +11,7 @@ import { PODS } from '../kube/resources.ts'
 import type { StoreView } from '../kube/store.ts'
 import type { CsiMetrics } from './metrics.ts'
 import { trimPod } from './node-pods.ts'
-import type { VolumeFiles } from './volume-files.ts'
+import { UNREADY, type VolumeFiles } from './volume-files.ts'
 import type { VolumeLocks } from './volume-locks.ts'
 import type { VolumeRecords } from './volume-records.ts'
 import type { VolumeWriter } from './volume-writer.ts'
@@ -48,7 +48,7 @@ const VOLUME_FOLDER = /^[a-z0-9-]+$/
 
 const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
 
-const namesIn = async (folder: string, pattern: RegExp): Promise<string[]> => {
+const namesIn = async (folder: string, pattern = /./): Promise<string[]> => {
   try {
     return (await readdir(folder)).filter((name) => pattern.test(name))
   } catch (error) {
@@ -78,7 +78,10 @@ const volumesOnDisk = async (kubeletDir: string, files: Pick<VolumeFiles, 'look'
     for (const name of await namesIn(volumes, VOLUME_FOLDER)) {
       const volumeId = await ourVolumeId(join(volumes, name, 'vol_data.json'))
       const target = join(volumes, name, 'mount')
-      if (volumeId !== undefined && (await files.look(target)) !== undefined) found.push({ volumeId, target, podUid, podName: undefined })
+      if (volumeId === undefined) continue
+      // A plugin that was killed before a volume was whole leaves it beside its target.
+      const isLeft = (await files.look(target)) !== undefined || (await namesIn(join(volumes, name))).some((each) => each.startsWith(UNREADY))
+      if (isLeft) found.push({ volumeId, target, podUid, podName: undefined })
     }
   }
   return found

@@ -11,6 +11,8 @@ import type { Clock, TokenIssuer } from '../kube/ports.ts'
 export const DEFAULT_TOKEN_MS = 30 * 60_000
 /** A token that was made here is made anew when this part of its time is over, as kubelet does with its own. */
 const RENEW_AFTER = 0.8
+/** Of so many volumes the token is kept, more than a node ever has; the one that was made longest ago goes first, and is made anew. */
+const MAX_MADE = 2_000
 
 export type TokenReading = { ok: true; token: string } | { ok: false; failure: GateFailure }
 
@@ -60,7 +62,10 @@ export const createTokens = ({ issuer, clock }: TokensOptions): Tokens => {
     const { token, expirationTimestamp } = await by.issueToken(question)
     // What the API server gives counts, which may be less than was asked for.
     const end = parseTime(expirationTimestamp) ?? begin + lifetimeMs
+    made.delete(volumeId)
     made.set(volumeId, { purpose, token, renewAt: begin + (end - begin) * RENEW_AFTER })
+    const [oldest] = made.keys()
+    if (made.size > MAX_MADE && oldest !== undefined) made.delete(oldest)
     return token
   }
 

@@ -24,7 +24,7 @@ export interface VolumeFiles {
 }
 
 /** Files and folders of ours that are not ready; the folder is beside the target, where kubelet would stumble over it if it stayed. */
-const UNREADY = '.access-gate-new'
+export const UNREADY = '.access-gate-new'
 const MAX_NAME_BYTES = 255
 const READ_NO_LINK = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 

@@ -16,6 +16,8 @@ export interface VolumeRecord {
   pod: PodKey
   /** refused: `.error.json` alone is there. */
   kind: 'files' | 'refused'
+  /** A container of the Pod was seen to be started: kubelet had its OK. */
+  started: boolean
 }
 
 /** Errors are CsiErrors. What cannot be read is logged and counts as if it were not there. */
@@ -26,12 +28,12 @@ export interface VolumeRecords {
   /** To be called before what it says is removed. */
   remove(volumeId: string): Promise<void>
   all(): Promise<VolumeRecord[]>
-  /** The Connectors, as namespace/name, for which a request of this Pod was ever seen or made. */
+  /** The Connectors, as namespace/name, for which a request of this Pod was ever seen or made. One that is only being made is not among them. */
   asked(podUid: string): Promise<ReadonlySet<string>>
   /** Returns when it will be known also after the node lost power. */
   addAsked(podUid: string, connector: string): Promise<void>
-  /** The request could not be made after all. */
-  removeAsked(podUid: string, connector: string): Promise<void>
+  /** A request is about to be made: what takes no word of that now would not take one of the request either. */
+  addMaking(podUid: string, connector: string): Promise<void>
   /** The uids of the Pods of which anything was asked. */
   askedPods(): Promise<string[]>
   /** Forgets what was asked of a Pod. */
@@ -40,7 +42,10 @@ export interface VolumeRecords {
 
 interface Asked {
   podUid: string
+  /** For which one was seen or made. */
   connectors: string[]
+  /** For which one may be there or not: nobody saw it yet. */
+  making: string[]
 }
 
 const SUFFIX = '.json'
@@ -63,16 +68,20 @@ const readRecord = (value: unknown): VolumeRecord | undefined => {
   const [namespace, name, uid] = textsOf(own(value, 'pod'), 'namespace', 'name', 'uid') ?? []
   const kind = own(value, 'kind')
   if (volumeId === undefined || target === undefined || volumeName === undefined || namespace === undefined || name === undefined || uid === undefined) return undefined
-  return kind === 'files' || kind === 'refused' ? { volumeId, target, volumeName, pod: { namespace, name, uid }, kind } : undefined
+  return kind === 'files' || kind === 'refused' ? { volumeId, target, volumeName, pod: { namespace, name, uid }, kind, started: own(value, 'started') === true } : undefined
+}
+
+const namesOf = (value: unknown): string[] | undefined => {
+  const names: unknown[] = Array.isArray(value) ? value : [value]
+  const texts = names.filter((name) => typeof name === 'string')
+  return Array.isArray(value) && texts.length === names.length ? texts : undefined
 }
 
 const readAsked = (value: unknown): Asked | undefined => {
   const podUid = own(value, 'podUid')
-  const connectors: unknown = own(value, 'connectors')
-  if (typeof podUid !== 'string' || !Array.isArray(connectors)) return undefined
-  const names: unknown[] = connectors
-  const texts = names.filter((name) => typeof name === 'string')
-  return texts.length === names.length ? { podUid, connectors: texts } : undefined
+  const connectors = namesOf(own(value, 'connectors'))
+  const making = namesOf(own(value, 'making') ?? [])
+  return typeof podUid !== 'string' || connectors === undefined || making === undefined ? undefined : { podUid, connectors, making }
 }
 
 interface Folder<T> {
@@ -168,21 +177,22 @@ export const openVolumeRecords = async (stateDir: string, logger: Logger): Promi
   })
   // Several volumes of one Pod may add theirs at once.
   const turns = createVolumeLocks()
-  const connectorsOf = async (podUid: string): Promise<ReadonlySet<string>> => new Set((await asked.get(podUid))?.connectors)
+  const change = (podUid: string, next: (now: Asked) => Asked): Promise<void> =>
+    turns.run(podUid, NEVER, async () => {
+      const now = (await asked.get(podUid)) ?? { podUid, connectors: [], making: [] }
+      const changed = next(now)
+      if (changed !== now) await asked.put(changed)
+    })
 
   return {
     ...volumes,
-    asked: connectorsOf,
+    asked: async (podUid) => new Set((await asked.get(podUid))?.connectors),
     addAsked: (podUid, connector) =>
-      turns.run(podUid, NEVER, async () => {
-        const connectors = await connectorsOf(podUid)
-        if (!connectors.has(connector)) await asked.put({ podUid, connectors: [...connectors, connector] })
-      }),
-    removeAsked: (podUid, connector) =>
-      turns.run(podUid, NEVER, async () => {
-        const connectors = await connectorsOf(podUid)
-        if (connectors.has(connector)) await asked.put({ podUid, connectors: [...connectors].filter((name) => name !== connector) })
-      }),
+      change(podUid, (now) =>
+        now.connectors.includes(connector) ? now : { podUid, connectors: [...now.connectors, connector], making: now.making.filter((name) => name !== connector) },
+      ),
+    addMaking: (podUid, connector) =>
+      change(podUid, (now) => ([...now.connectors, ...now.making].includes(connector) ? now : { ...now, making: [...now.making, connector] })),
     askedPods: async () => (await asked.all()).map(({ podUid }) => podUid),
     forgetPod: (podUid) => turns.run(podUid, NEVER, () => asked.remove(podUid)),
   }

@@ -57,11 +57,14 @@ export const createVolumeWriter = ({ reader, tokens, files, records }: VolumeWri
     await files.write(target, content, group)
     const known = await records.get(volumeId)
     if (known?.kind === kind && known.target === target && known.pod.uid === pod.uid) return
-    await records.put({ volumeId, target, volumeName, pod, kind })
+    await records.put({ volumeId, target, volumeName, pod, kind, started: known?.pod.uid === pod.uid && known.started })
   },
   clear: async (volumeId, target) => {
-    // The record first: what is not on record is never taken for mounted.
-    await records.remove(volumeId)
-    await files.remove(target)
+    // The record first: what is not on record is never taken for mounted. The files go, whatever becomes of it: one of them is a token.
+    try {
+      await records.remove(volumeId)
+    } finally {
+      await files.remove(target)
+    }
   },
 })

@@ -2,6 +2,7 @@ import { test } from 'tap'
 import { CodedError } from '../../src/errors.ts'
 import { ACCESS_REQUESTS } from '../../src/kube/resources.ts'
 import { csiWorld, type CsiWorld } from '../support/csi-world.ts'
+import { memoryVolumes } from '../support/memory-volumes.ts'
 import { earlierRequest, HARBOR, MOUNT_POD, requestFor, STAGE, syncedAt } from '../support/mount-facts.ts'
 
 const NAME = requestFor(HARBOR).metadata.name
@@ -98,16 +99,51 @@ await test('a request that could not be made is made later; one whose answer was
   }
 })
 
-await test('that a request is asked for is on record before it is made', async (t) => {
+await test('that a request is being made is on record before, and that it is there after', async (t) => {
   const world = await csiWorld(t)
   const release = world.kube.hold('create', ACCESS_REQUESTS)
   const mount = world.publish()
   await world.time.advance(0)
-  t.strictSame([...(world.volumes.askedOf.get(MOUNT_POD.uid) ?? [])], ['shared/harbor'])
+  t.strictSame([...(world.volumes.makingOf.get(MOUNT_POD.uid) ?? [])], ['shared/harbor'])
+  t.equal(world.volumes.askedOf.size, 0)
   t.equal(world.kube.all(ACCESS_REQUESTS).length, 0)
   release()
+  await world.time.advance(0)
+  t.strictSame([...(world.volumes.askedOf.get(MOUNT_POD.uid) ?? [])], ['shared/harbor'])
   mount.cancel()
   await world.time.advance(0)
+})
+
+await test('a plugin that is killed before its request was sent: the next one makes it', async (t) => {
+  const world = await csiWorld(t)
+  const release = world.kube.hold('create', ACCESS_REQUESTS)
+  const killed = world.publish()
+  await world.time.advance(0)
+  // As it is on the disk at that moment: the rest of the first one is another process's affair.
+  const { kube, volumes, time } = world
+  t.strictSame([volumes.makingOf.size, volumes.askedOf.size], [1, 0])
+  killed.cancel()
+  const left = memoryVolumes()
+  for (const [uid, connectors] of volumes.makingOf) left.makingOf.set(uid, new Set(connectors))
+  const restarted = await csiWorld(t, { kube, volumes: left, time })
+  const again = restarted.publish()
+  await time.advance(0)
+  release()
+  await time.advance(2_000)
+  t.equal(again.outcome, undefined)
+  t.equal(kube.all(ACCESS_REQUESTS).length, 1)
+})
+
+await test('a predecessor whose request lost its labels is still a predecessor', async (t) => {
+  const world = await csiWorld(t)
+  const hidden = earlierRequest(HARBOR, STAGE.synced)
+  world.kube.put(ACCESS_REQUESTS, { ...hidden, metadata: { ...hidden.metadata, labels: {} } })
+  world.may(HARBOR, { podPath: true })
+  const mount = world.publish()
+  await world.time.advance(60_000)
+  t.equal(mount.outcome, undefined)
+  t.equal(creations(world), 1)
+  t.ok(isBlank(world))
 })
 
 await test('a plugin that stops while a request is being made finishes it', async (t) => {

@@ -141,6 +141,16 @@ await test('row 8: a Connector that is missing fails the call at once', async (t
   t.strictSame(world.events(), ['MountFailed volume "tools": connector "shared/harbor" not found'])
 })
 
+await test('what cannot be removed after an error that is final: kubelet is to ask again, and so to unmount it some day', async (t) => {
+  const world = await csiWorld(t)
+  world.kube.drop(CONNECTORS, 'shared', 'harbor')
+  world.volumes.fail('remove', new Error('the disk is read-only'))
+  const mount = world.publish()
+  await world.time.advance(0)
+  t.equal(mount.outcome, 'UNAVAILABLE: connector "shared/harbor" not found')
+  t.ok(world.lines.messages().includes('error what is left of a volume could not be removed'))
+})
+
 await test('row 8: a configuration that is missing fails the call', async (t) => {
   const world = await csiWorld(t)
   const volume = { attributes: { connectors: 'shared/harbor', 'configuration.names': 'npmrc' } }

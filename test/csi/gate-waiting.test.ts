@@ -128,6 +128,20 @@ await test('an unmount ends the wait for the same volume', async (t) => {
   t.equal(await unmount, 'OK')
 })
 
+await test('an unmount is not held up by a call that waits for its turn to wait', async (t) => {
+  const world = await csiWorld(t)
+  const first = world.publish()
+  await world.time.advance(1_000)
+  const second = world.publish()
+  const unmount = world.unpublish()
+  await world.time.advance(0)
+  t.match([first.outcome, second.outcome], [/^ABORTED: the volume is being unmounted/, /^ABORTED: the volume is being unmounted/])
+  t.equal(await unmount, 'OK')
+  const third = world.publish()
+  await world.time.advance(1_000)
+  t.equal(third.outcome, undefined, 'one that comes later waits as ever')
+})
+
 await test('overlapping calls for one volume come one after the other; the second looks for itself', async (t) => {
   const { world, mount } = await waiting(t)
   const second = world.publish()
@@ -238,8 +252,10 @@ await test('an API server that is away is waited for, and told of at the deadlin
   world.pod(other)
   const away = world.publish(other)
   await world.time.advance(111_000)
-  t.equal(away.outcome, 'UNAVAILABLE: it is not known whether the volume may be mounted: connection refused')
+  t.equal(away.outcome, 'UNAVAILABLE: it is not known whether shared/harbor may be used: connection refused')
   t.equal(world.files(other), undefined)
+  const told = 'AccessWaiting volume "tools": it is not known whether shared/harbor may be used: connection refused'
+  t.strictSame(world.events(), [told, 'AccessMounted volume "tools": may use shared/harbor; the files are there', told])
 })
 
 await test('a permission that is taken back between the first look and the last is not mounted', async (t) => {

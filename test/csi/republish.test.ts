@@ -16,8 +16,10 @@ const mounted = async (t: Pick<Test, 'teardown'>, options?: CsiWorldOptions): Pr
   await world.time.advance(0)
   if (mount.outcome !== 'OK') throw new Error(`not mounted: ${mount.outcome}`)
   world.pod(MOUNT_POD, STARTED)
-  // Past the time in which a no may be the lag of the API server.
+  // Past the time in which a no may be the lag of the API server; kubelet has called since.
   await world.time.advance(60_000)
+  world.publish()
+  await world.time.advance(0)
   world.volumes.written.length = 0
   return world
 }
@@ -39,7 +41,7 @@ await test('nothing has changed: nothing is written, nothing is made, nothing is
   t.strictSame(world.volumes.written, [])
   t.strictSame(world.events(), before)
   t.equal(world.kube.writes().length, writes)
-  t.equal(await world.metric('access_gate_publishes_total', { outcome: 'republished' }), 1)
+  t.equal(await world.metric('access_gate_publishes_total', { outcome: 'republished' }), 2)
 })
 
 await test('a renewed token replaces what holds it, and nothing else', async (t) => {
@@ -163,9 +165,57 @@ await test('after a restart of the plugin a volume in use is still one', async (
   t.equal(snapshot(restarted), before)
 })
 
-await test('what is not in use goes through the whole gate', async (t) => {
+/** Mounted, and kubelet has not started a container since: its OK may have been lost. */
+const unstarted: Record<string, { change: (world: CsiWorld) => void; outcome: string | RegExp; files: 'left' | 'refused' }> = {
+  'all is as before': { change: () => undefined, outcome: 'OK', files: 'left' },
+  'the Pod cannot be read': { change: ({ kube }) => kube.fail('get', PODS, AWAY), outcome: /^UNAVAILABLE: the Pod cannot be read now/, files: 'left' },
+  'the permission cannot be asked': { change: ({ kube }) => kube.fail('allows', undefined, AWAY), outcome: /^UNAVAILABLE: /, files: 'left' },
+  'the flags are gone': { change: ({ kube }) => kube.drop(CONFIG_MAPS, 'connectors-system', 'connectors-config'), outcome: /^UNAVAILABLE: it is not clear now/, files: 'left' },
+  'the Pod is being deleted': { change: (world) => void world.pod(MOUNT_POD, { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }), outcome: /^UNAVAILABLE: /, files: 'left' },
+  'the request was rejected': {
+    change: (world) => {
+      world.may(HARBOR, { podPath: false })
+      world.request('rejected')
+    },
+    outcome: 'OK',
+    files: 'refused',
+  },
+}
+
+for (const [what, { change, outcome, files }] of Object.entries(unstarted)) {
+  await test(`a mounted volume before the first container starts, and ${what}: the files are ${files === 'left' ? 'left as they are' : 'replaced by the reason'}`, async (t) => {
+    const world = await csiWorld(t)
+    world.may(HARBOR, { podPath: true })
+    world.request('synced')
+    world.publish()
+    await world.time.advance(60_000)
+    const before = snapshot(world)
+    change(world)
+    await world.time.advance(0)
+    t.match(await again(world), outcome)
+    if (files === 'left') t.equal(snapshot(world), before)
+    else t.strictSame(world.files(), ['.error.json'])
+  })
+}
+
+await test('a call that is given up leaves a mounted volume as it is, before the first container starts', async (t) => {
+  const world = await csiWorld(t)
+  world.may(HARBOR, { podPath: true })
+  world.request('synced')
+  world.publish()
+  await world.time.advance(60_000)
+  const before = snapshot(world)
+  world.may(HARBOR, { podPath: false })
+  const call = world.publish()
+  await world.time.advance(500)
+  call.cancel()
+  await world.time.advance(3_000)
+  t.match(call.outcome, /^UNAVAILABLE: /)
+  t.equal(snapshot(world), before)
+})
+
+await test('what is not mounted whole goes through the whole gate', async (t) => {
   const cases: Record<string, (world: CsiWorld) => void> = {
-    'no container was ever started': (world) => void world.pod(),
     'nothing is on the disk': ({ volumes }) => volumes.targets.clear(),
     'nothing is on record': ({ volumes }) => volumes.byVolume.clear(),
   }

@@ -1,5 +1,5 @@
 /** The whole plugin over its real sockets and a real disk; Kubernetes is in memory. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, rm, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import { test, type Test } from 'tap'
@@ -109,6 +109,24 @@ await test('from a waiting Pod over the approval to its files and their end', as
   t.match(unmount, { code: 0 })
   t.equal(await plainFiles.look(target), undefined)
   t.match(await metricsText(), 'access_gate_volumes{kind="files"} 0')
+})
+
+await test('health: the sockets are there, and kubelet did not refuse the plugin', async (t) => {
+  const folder = await temporaryFolder(t)
+  const kube = memoryKube()
+  ground(kube)
+  const { metricsText } = await start(t, folder, kube)
+  const socket = join(folder, 'connectors-csi-reg.sock')
+  const kubelet = csiClient(socket)
+  t.teardown(() => kubelet.close())
+  const answers = async (): Promise<string[]> => [await metricsText('/healthz'), await metricsText('/readyz')]
+  t.strictSame(await answers(), ['ok\n', 'ok\n'])
+  await kubelet.call('pluginregistration.Registration', 'NotifyRegistrationStatus', { pluginRegistered: false, error: 'another version' })
+  t.strictSame(await answers(), ['ok\n', 'kubelet did not take in the plugin; its log has the reason\n'])
+  await kubelet.call('pluginregistration.Registration', 'NotifyRegistrationStatus', { pluginRegistered: true })
+  t.strictSame(await answers(), ['ok\n', 'ok\n'])
+  await rm(socket)
+  t.match(await answers(), [/connectors-csi-reg\.sock was removed or replaced\n$/, /was removed or replaced\n$/])
 })
 
 await test('a plugin that stops answers the calls that wait at once, and leaves nothing of them', async (t) => {

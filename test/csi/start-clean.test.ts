@@ -1,4 +1,4 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
 import type { Pod } from '../../src/api/pod.ts'
@@ -92,6 +92,27 @@ await test('volumes, records and what was asked of Pods that are gone are remove
   t.equal(world.lines.length, 1, 'with nothing to do nothing is said')
 })
 
+await test('what a plugin that was killed left beside a target is removed as well', async (t) => {
+  const world = await node(t)
+  await world.volume('gone', { isRecorded: false })
+  const volume = join(world.deps.kubeletDir, 'pods', 'gone', 'volumes', 'kubernetes.io~csi', 'tools')
+  await rename(join(volume, 'mount'), join(volume, '.access-gate-new-mount'))
+  await cleanGone(world.deps, NEVER)
+  t.strictSame(await readdir(volume), ['vol_data.json'])
+})
+
+await test('a record that cannot be removed keeps no file there', async (t) => {
+  const world = await node(t)
+  await world.volume('gone')
+  const records = { ...world.records, remove: () => Promise.reject(new Error('the state folder is read-only')) }
+  const tokens = { tokenFor: () => Promise.reject(new Error('no token is needed')) }
+  await cleanGone({ ...world.deps, writer: createVolumeWriter({ reader: world.kube, tokens, files: plainFiles, records }) }, NEVER)
+  t.equal(await world.files('gone'), undefined)
+  t.strictSame(world.messages(), ['warn what is left of a Pod that is gone could not be removed'])
+  await cleanGone(world.deps, NEVER)
+  t.strictSame(await world.records.all(), [])
+})
+
 await test('a Pod that the watch does not know yet lives', async (t) => {
   const world = await node(t)
   world.pod('new', { isKnown: false })
@@ -154,7 +175,7 @@ await test('the plugin looks at its start and once an hour', async (t) => {
   const pod = { namespace: 'cicd', name: 'gone', uid: 'uid-gone' }
   const leave = (): void => {
     volumes.targets.set(targetOf(pod), new Map([['context.token', 't']]))
-    volumes.byVolume.set(volumeIdOf(pod), { volumeId: volumeIdOf(pod), target: targetOf(pod), volumeName: 'tools', pod, kind: 'files' })
+    volumes.byVolume.set(volumeIdOf(pod), { volumeId: volumeIdOf(pod), target: targetOf(pod), volumeName: 'tools', pod, kind: 'files', started: true })
   }
   leave()
   const world = await csiWorld(t, { volumes })

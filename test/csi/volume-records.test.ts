@@ -11,6 +11,7 @@ const record = (volumeId: string, change: Partial<VolumeRecord> = {}): VolumeRec
   volumeName: 'connectors',
   pod: { namespace: 'team', name: 'build', uid: 'u' },
   kind: 'files',
+  started: false,
   ...change,
 })
 
@@ -123,4 +124,25 @@ await test('a disk that takes nothing is one sentence', async (t) => {
   const { folder, records } = await state(t)
   await rename(folder, `${folder}.away`)
   await t.rejects(records.put(record('a')), { name: 'CsiError', code: 'INTERNAL', message: /^the record of a volume cannot be written to \S+: ENOENT.*; look at the node's disk$/ })
+})
+
+await test('a request that is being made is none that was asked for, until it is there', async (t) => {
+  const { open, records } = await state(t)
+  await records.addMaking('u', 'team/a')
+  await records.addMaking('u', 'team/b')
+  t.strictSame(await (await open()).asked('u'), new Set())
+  t.strictSame(await records.askedPods(), ['u'])
+  await records.addAsked('u', 'team/a')
+  await records.addMaking('u', 'team/a')
+  t.strictSame(await (await open()).asked('u'), new Set(['team/a']))
+})
+
+await test('a record of what was asked for without word of what is being made is read as well', async (t) => {
+  const { folder, records } = await state(t)
+  await records.addAsked('u', 'team/a')
+  const file = await onlyFile(join(folder, 'asked'))
+  await writeFile(file, JSON.stringify({ podUid: 'u', connectors: ['team/a'] }))
+  t.strictSame(await records.asked('u'), new Set(['team/a']))
+  await writeFile(file, JSON.stringify({ podUid: 'u', connectors: ['team/a'], making: 'team/b' }))
+  t.strictSame(await records.asked('u'), new Set())
 })

@@ -30,7 +30,7 @@ export const recordOf = (folder: string, volumeId: string): VolumeRecord => ({
   target: targetOf(folder, volumeId),
   volumeName: 'connectors',
   pod: { namespace: 'team', name: 'build', uid: 'u' },
-  kind: 'files',
+  kind: 'files', started: false,
 })
 
 /** What is wrong with a volume on record: it must hold whole files, and all of at least one version. */

@@ -11,6 +11,8 @@ export interface MemoryVolumes {
   readonly written: string[]
   readonly byVolume: Map<string, VolumeRecord>
   readonly askedOf: Map<string, Set<string>>
+  /** Everything that was ever about to be made. */
+  readonly makingOf: Map<string, Set<string>>
   /** The next calls of this method fail. */
   fail(method: 'write' | 'remove' | 'put', error: Error, times?: number): void
   /** Called within each write, when the files are there and nothing is on record yet. */
@@ -22,6 +24,7 @@ export const memoryVolumes = (): MemoryVolumes => {
   const written: string[] = []
   const byVolume = new Map<string, VolumeRecord>()
   const askedOf = new Map<string, Set<string>>()
+  const makingOf = new Map<string, Set<string>>()
   const faults: { method: string; error: Error; left: number }[] = []
 
   const act = async <T>(method: string, effect: () => T): Promise<T> => {
@@ -39,6 +42,7 @@ export const memoryVolumes = (): MemoryVolumes => {
     written,
     byVolume,
     askedOf,
+    makingOf,
     onWritten: () => undefined,
     fail: (method, error, times = 1) => void faults.push({ method, error, left: times }),
     files: {
@@ -60,7 +64,7 @@ export const memoryVolumes = (): MemoryVolumes => {
       all: () => act('all', () => [...byVolume.values()]),
       asked: (podUid) => act('asked', () => new Set(askedOf.get(podUid))),
       addAsked: (podUid, connector) => act('addAsked', () => void askedOf.set(podUid, new Set([...(askedOf.get(podUid) ?? []), connector]))),
-      removeAsked: (podUid, connector) => act('removeAsked', () => void askedOf.get(podUid)?.delete(connector)),
+      addMaking: (podUid, connector) => act('addMaking', () => void makingOf.set(podUid, new Set([...(makingOf.get(podUid) ?? []), connector]))),
       askedPods: () => act('askedPods', () => [...askedOf.keys()]),
       forgetPod: (podUid) => act('forgetPod', () => void askedOf.delete(podUid)),
     },

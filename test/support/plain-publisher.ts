@@ -12,7 +12,7 @@ export const plainPublisher = (files: VolumeFiles, records: VolumeRecords, conte
       locks.run(call.volumeId, signal, async () => {
         if (!call.isMountVolume) throw new CsiError('INVALID_ARGUMENT', 'the volume must be mounted: volume_capability.mount is missing')
         await files.write(call.targetPath, content, undefined)
-        await records.put({ volumeId: call.volumeId, target: call.targetPath, volumeName: 'v', pod: { namespace: '', name: '', uid: '' }, kind: 'files' })
+        await records.put({ volumeId: call.volumeId, target: call.targetPath, volumeName: 'v', pod: { namespace: '', name: '', uid: '' }, kind: 'files', started: false })
       }),
     unpublish: (volumeId, targetPath, { signal }) =>
       locks.run(volumeId, signal, async () => {
