@@ -142,6 +142,14 @@ await test('an unmount is not held up by a call that waits for its turn to wait'
   t.equal(third.outcome, undefined, 'one that comes later waits as ever')
 })
 
+await test('an unmount that comes before a call has begun to wait ends it as well', async (t) => {
+  const world = await csiWorld(t)
+  const call = world.publish()
+  const unmount = world.unpublish()
+  await world.time.advance(0)
+  t.match([call.outcome, await unmount], [/^ABORTED: the volume is being unmounted/, 'OK'])
+})
+
 await test('overlapping calls for one volume come one after the other; the second looks for itself', async (t) => {
   const { world, mount } = await waiting(t)
   const second = world.publish()
