@@ -36,6 +36,10 @@ const start = ({ role, options }: Settings, kube: KubeClient, logger: Logger): P
   }
 }
 
+// V8 compiles functions on a thread of its own that may wait for a collection of garbage when the process ends; the end waits for the thread,
+// and nobody collects (seen with Node 24: everything was stopped, and the process stood still until it was killed).
+setFlagsFromString('--no-concurrent-sparkplug')
+
 const runRole = async (settings: Settings): Promise<void> => {
   const { role, common } = settings
   const { logLevel, ...where } = common
