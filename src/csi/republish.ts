@@ -8,7 +8,7 @@ import type { Reader } from '../kube/ports.ts'
 import { PODS } from '../kube/resources.ts'
 import { sleep, type Timers } from '../kube/timers.ts'
 import type { FlagsWatch } from './flags-watch.ts'
-import { connectorName, gatherFacts, listRequests, type GateFactDeps } from './gate-facts.ts'
+import { connectorName, gatherFacts, listAllRequests, listRequests, type GateFactDeps } from './gate-facts.ts'
 import { CsiError } from './grpc-status.ts'
 import type { CsiMetrics } from './metrics.ts'
 import { wasStarted } from './node-pods.ts'
@@ -66,7 +66,18 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
     return pod?.metadata.uid === uid ? pod : undefined
   }
 
-  const gather = (mount: Mount): Promise<GateFacts> => gatherFacts(deps, mount, flags.now(), listRequests(reader, mount))
+  const gather = (mount: Mount, list = listRequests): Promise<GateFacts> => gatherFacts(deps, mount, flags.now(), list(reader, mount))
+
+  /** What cannot be written is said, and counts all the same: the Pod runs. */
+  const remember = async (mount: Mount, record: VolumeRecord): Promise<VolumeRecord> => {
+    const started = { ...record, started: true }
+    try {
+      await records.put(started)
+    } catch (error) {
+      failed(mount, error)
+    }
+    return started
+  }
 
   /** What the volume shall hold; undefined: what it holds now, for no yes or no is clear. @throws CsiError, CodedError KUBE_* */
   const contentNow = async (mount: Mount, kind: VolumeRecord['kind'], signal: AbortSignal): Promise<VolumeContent | undefined> => {
@@ -79,6 +90,11 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
       answer = decideRemount(facts, kind)
     }
     if ('refusals' in answer) return writer.refusal(answer.refusals)
+    // As at the first mount: labels may have been taken off the request that explains a yes.
+    if ('files' in answer && kind === 'refused') {
+      facts = await gather(mount, listAllRequests)
+      answer = decideRemount(facts, kind)
+    }
     return 'files' in answer
       ? writer.render(
           mount,
@@ -122,9 +138,7 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
         const pod = await livePod(mount)
         if (pod === undefined) return undefined
         if (record.started || !wasStarted(pod)) return { record, pod }
-        const started = { ...record, started: true }
-        await records.put(started)
-        return { record: started, pod }
+        return { record: await remember(mount, record), pod }
       } catch (error) {
         failed(mount, error)
         return { record, pod: undefined }

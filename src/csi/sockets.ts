@@ -28,7 +28,7 @@ const bindError = (path: string, reason: string, cause?: unknown): CodedError =>
 /** The name that a socket has until it is ready. kubelet passes over names that begin with a dot. */
 const hiddenName = (path: string): string => join(dirname(path), `.${basename(path)}.new`)
 
-/** Whether somebody takes connections there. A socket that no process has any more refuses them. */
+/** Whether somebody takes connections there. The socket of a process that has ended refuses them. */
 const isAnswering = (path: string): Promise<boolean> =>
   new Promise((resolve, reject) => {
     const socket = connect(path)

@@ -2,7 +2,7 @@ import { test, type Test } from 'tap'
 import { CodedError } from '../../src/errors.ts'
 import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS } from '../../src/kube/resources.ts'
 import { csiWorld, targetOf, type CsiWorld, type CsiWorldOptions } from '../support/csi-world.ts'
-import { HARBOR, MOUNT_POD } from '../support/mount-facts.ts'
+import { earlierRequest, HARBOR, MOUNT_POD, STAGE } from '../support/mount-facts.ts'
 
 const STARTED = { status: { phase: 'Running', containerStatuses: [{ containerID: 'containerd://1' }] } }
 const AWAY = new CodedError('KUBE_UNAVAILABLE', 'connection refused')
@@ -212,6 +212,37 @@ await test('a call that is given up leaves a mounted volume as it is, before the
   await world.time.advance(3_000)
   t.match(call.outcome, /^UNAVAILABLE: /)
   t.equal(snapshot(world), before)
+})
+
+await test('a state folder that takes nothing takes no volume from a Pod that just started', async (t) => {
+  const world = await csiWorld(t)
+  world.may(HARBOR, { podPath: true })
+  world.request('synced')
+  world.publish()
+  await world.time.advance(60_000)
+  world.pod(MOUNT_POD, STARTED)
+  const before = snapshot(world)
+  world.volumes.fail('put', new Error('the disk is read-only'))
+  world.kube.fail('allows', undefined, AWAY)
+  t.equal(await again(world), 'OK')
+  t.equal(snapshot(world), before)
+})
+
+await test('a refused volume gets no files by the grant of an earlier Pod whose request lost its labels', async (t) => {
+  const world = await csiWorld(t)
+  world.request('rejected')
+  world.publish()
+  await world.time.advance(0)
+  t.strictSame(world.files(), ['.error.json'])
+  world.pod(MOUNT_POD, STARTED)
+  // Of its own request nothing is left, on the API server or on record.
+  for (const { metadata } of world.kube.all(ACCESS_REQUESTS)) world.kube.drop(ACCESS_REQUESTS, metadata.namespace, metadata.name)
+  world.volumes.askedOf.clear()
+  const earlier = earlierRequest(HARBOR, STAGE.synced)
+  world.kube.put(ACCESS_REQUESTS, { ...earlier, metadata: { ...earlier.metadata, labels: {} } })
+  world.may(HARBOR, { podPath: true })
+  t.equal(await again(world), 'OK')
+  t.strictSame(world.files(), ['.error.json'])
 })
 
 await test('what is not mounted whole goes through the whole gate', async (t) => {
