@@ -1,4 +1,4 @@
-import { CodedError, messageOf } from './errors.ts'
+import { CodedError, messageOf, errorCode } from './errors.ts'
 
 /** A server that is built and does not listen yet. */
 export interface Listener {
@@ -9,7 +9,7 @@ export interface Listener {
 /** All addresses; where the machine has no IPv6 at all, those of IPv4. */
 const ALL = { both: '::', ipv4: '0.0.0.0' } as const
 
-const lacksIpv6 = (error: unknown): boolean => error instanceof Error && 'code' in error && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
+const lacksIpv6 = (error: unknown): boolean => ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(errorCode(error) ?? '')
 
 /**
  * Lets a server listen.

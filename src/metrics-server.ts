@@ -67,3 +67,19 @@ export const registerProcessMetrics = (register: Registry): void => {
   register.registerMetric(memory)
   register.registerMetric(processor)
 }
+
+/** @param silence seconds by resource, read when asked for */
+export const registerWatchSilence = (register: Registry, silence: () => ReadonlyMap<string, number>): void => {
+  register.registerMetric(
+    new Gauge({
+      name: 'access_gate_watch_silence_seconds',
+      help: 'Seconds since anything came by the watch, by resource; a sound watch ends and begins anew every 10 to 14 s',
+      labelNames: ['resource'],
+      registers: [],
+      collect() {
+        this.reset()
+        for (const [resource, seconds] of silence()) this.set({ resource }, seconds)
+      },
+    }),
+  )
+}

@@ -1,6 +1,6 @@
 /** Runs Go: what is known of it on this machine, and one build of one package. */
 import { tmpdir } from 'node:os'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../../src/errors.ts'
 import { lastLines, run, type RunResult } from './run.ts'
 import type { GoFact } from './source.ts'
 

@@ -5,8 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { messageOf } from '../../src/errors.ts'
-import { errorCode } from './error-code.ts'
+import { messageOf, errorCode } from '../../src/errors.ts'
 import { readLines, type GuardCommand, type GuardEvent, type GuardSettings, type StartCommand } from './guard-protocol.ts'
 
 interface Running {

@@ -4,7 +4,7 @@ import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/pr
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../../src/errors.ts'
 
 const POLL_MS = 250
 const TOUCH_MS = 5_000

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../../src/errors.ts'
 import { ControlPlaneFailure } from './failure.ts'
 import { readLines, type GuardCommand, type GuardEvent, type GuardSettings, type StartCommand } from './guard-protocol.ts'
 

@@ -6,6 +6,7 @@ import { admissionPolicy, GRANT_NAMES, REQUEST_NAMESPACE, REQUEST_STATUS } from 
 import { APPROVAL_INPUTS, APPROVAL_STATUS } from './approval-policies.ts'
 import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition } from './crds.ts'
 import { wireDescriptors } from './wire-descriptors.ts'
+import { errorCode } from '../../src/errors.ts'
 
 /** A generated file: its path below the checkout, and what it must hold. */
 export interface GeneratedFile {
@@ -87,7 +88,7 @@ const contentOf = async (path: string): Promise<string | undefined> => {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw error
   }
 }

@@ -1,6 +1,6 @@
 /** The namespaces in which a node lives: how they are made, and how they are seen from outside. */
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { errorCode } from '../control-plane/error-code.ts'
+import { errorCode } from '../../src/errors.ts'
 import { lastLines, run } from '../control-plane/run.ts'
 
 /** Arguments of unshare(1), before the command: its processes and mounts are its own, and end with it. */

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { errorCode } from '../control-plane/error-code.ts'
+import { errorCode } from '../../src/errors.ts'
 import { run } from '../control-plane/run.ts'
 import { ROOT, withOurNode } from '../project.ts'
 

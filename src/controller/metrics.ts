@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { registerWatchSilence } from '../metrics-server.ts'
 import type { Caches } from './caches.ts'
 import type { CheckWatches } from './check-watches.ts'
 
@@ -57,18 +58,7 @@ export const createControllerMetrics = (observed: Observed): ControllerMetrics =
       },
     }),
   )
-  register.registerMetric(
-    new Gauge({
-      name: 'access_gate_watch_silence_seconds',
-      help: 'Seconds since anything came by the watch, by resource; a sound watch ends and begins anew every 10 to 14 s',
-      labelNames: ['resource'],
-      registers: [],
-      collect() {
-        this.reset()
-        for (const [resource, seconds] of observed.silence()) this.set({ resource }, seconds)
-      },
-    }),
-  )
+  registerWatchSilence(register, observed.silence)
   return {
     register,
     reconciles: new Counter({ name: 'access_gate_reconciles_total', help: 'Reconciles by their outcome', labelNames: ['loop', 'outcome'], registers }),

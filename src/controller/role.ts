@@ -7,6 +7,7 @@ import { createLease } from '../kube/lease.ts'
 import type { Clock, Discovery, Reader, Watcher, Writer } from '../kube/ports.ts'
 import { createReflector, type Reflector } from '../kube/reflector.ts'
 import { ACCESS_POLICIES, ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS, ROLE_BINDINGS, ROLES } from '../kube/resources.ts'
+import { sourcesHealth } from '../kube/sources.ts'
 import { sleep, systemTimers, type Timers } from '../kube/timers.ts'
 import { listen } from '../listen.ts'
 import { buildMetricsServer, registerProcessMetrics } from '../metrics-server.ts'
@@ -45,8 +46,6 @@ export interface RunningController {
 const PRUNE_MS = 30_000
 /** How long the first read of the kinds of check objects may hold up asking for the lease, in milliseconds. */
 const FIRST_READ_MS = 10_000
-/** A watch that was silent for longer than this (milliseconds) makes the replica unready: four of them should have ended since. */
-const STALE_MS = 60_000
 
 interface Source {
   name: string
@@ -113,9 +112,8 @@ export const runController = async (options: ControllerOptions, kube: Controller
     onKind: (apiVersion, kind) => wired.onCheckKind(apiVersion, kind),
   })
   const sources = createSources(kube, caches, { clock, timers, logger })
-  const silence = (): Map<string, number> =>
-    new Map(sources.map(({ name, reflector }) => [name, reflector.lastContact === undefined ? -1 : (clock.now() - reflector.lastContact) / 1000]))
-  const metrics = createControllerMetrics({ caches, checks, queued: () => loops.queued(), leading: () => lease.held(), silence })
+  const health = sourcesHealth(sources, clock)
+  const metrics = createControllerMetrics({ caches, checks, queued: () => loops.queued(), leading: () => lease.held(), silence: health.silence })
   registerProcessMetrics(metrics.register)
   const writer = leaderOnly(kube, lease)
   const own: OwnWrites = new OwnWrites((key) => loops.request(key))
@@ -141,13 +139,7 @@ export const runController = async (options: ControllerOptions, kube: Controller
   })
   const wired = wireRequeue(caches, own, loops)
 
-  const unready = (): string | undefined => {
-    const waiting = sources.filter(({ reflector }) => !reflector.hasSynced).map(({ name }) => name)
-    if (waiting.length > 0) return `not read yet: ${waiting.join(', ')}`
-    const silent = sources.filter(({ reflector }) => reflector.stale(clock.now(), STALE_MS)).map(({ name }) => name)
-    return silent.length > 0 ? `nothing was heard of ${silent.join(', ')} for ${STALE_MS / 1000} s` : undefined
-  }
-  const metricsApp = buildMetricsServer({ register: metrics.register, live: () => undefined, ready: unready, logger })
+  const metricsApp = buildMetricsServer({ register: metrics.register, live: () => undefined, ready: health.unready, logger })
   const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
   const failed = Promise.withResolvers<never>()
   failed.promise.catch((error: unknown) => logger.error({ err: error }, 'the metrics server of the controller broke'))

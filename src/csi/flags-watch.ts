@@ -4,10 +4,8 @@ import { FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../api/names.ts'
 import { isMultiConnector, readFlags, type Flags } from '../core/feature-flags.ts'
 import type { Clock } from '../kube/ports.ts'
 import type { Reflector } from '../kube/reflector.ts'
+import { STALE_MS } from '../kube/sources.ts'
 import type { StoreView } from '../kube/store.ts'
-
-/** A watch that was silent for longer than this (milliseconds) says nothing about now: four of them should have ended since. */
-const STALE_MS = 60_000
 
 export interface FlagsNow {
   flags: Flags

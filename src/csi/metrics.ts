@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { registerWatchSilence } from '../metrics-server.ts'
 import type { CallMetrics } from './calls.ts'
 import type { RegistrationMetrics } from './registration.ts'
 
@@ -56,18 +57,7 @@ export const createCsiMetrics = ({ volumes, waiting, silence }: CsiObserved): Cs
       },
     }),
   )
-  register.registerMetric(
-    new Gauge({
-      name: 'access_gate_watch_silence_seconds',
-      help: 'Seconds since anything came by the watch, by resource; a sound watch ends and begins anew every 10 to 14 s',
-      labelNames: ['resource'],
-      registers: [],
-      collect() {
-        this.reset()
-        for (const [resource, seconds] of silence()) this.set({ resource }, seconds)
-      },
-    }),
-  )
+  registerWatchSilence(register, silence)
   const publishes = new Counter({ name: 'access_gate_publishes_total', help: 'Mount calls of kubelet, by how they ended', labelNames: ['outcome'], registers })
   const decided = new Histogram({
     name: 'access_gate_mount_seconds',

@@ -7,6 +7,7 @@ import { eventSink } from '../kube/events.ts'
 import type { Clock, Permission, Reader, TokenIssuer, Watcher, Writer } from '../kube/ports.ts'
 import { createReflector, type Reflector } from '../kube/reflector.ts'
 import { CONFIG_MAPS, PODS } from '../kube/resources.ts'
+import { sourcesHealth } from '../kube/sources.ts'
 import { createStore } from '../kube/store.ts'
 import { sleep, type Timers } from '../kube/timers.ts'
 import { createFlagsWatch } from './flags-watch.ts'
@@ -55,8 +56,6 @@ export interface Plugin {
 
 /** How often what is left of Pods that are gone is looked for, milliseconds. */
 const CLEAN_MS = 3_600_000
-/** A watch that was silent for longer than this (milliseconds) makes the plugin unready: four of them should have ended since. */
-const STALE_MS = 60_000
 
 type PluginOptions = Pick<CsiOptions, 'kubeletDir' | 'nodeName' | 'wait' | 'tokenApi' | 'maxWaiting'>
 
@@ -84,9 +83,8 @@ export const createPlugin = ({ kubeletDir, nodeName, wait: mayWait, tokenApi, ma
     const refused = all.filter(({ kind }) => kind === 'refused').length
     return { files: all.length - refused, refused }
   }
-  const silence = (): Map<string, number> =>
-    new Map(sources.map(({ name, reflector }) => [name, reflector.lastContact === undefined ? -1 : (clock.now() - reflector.lastContact) / 1000]))
-  const metrics = createCsiMetrics({ volumes, waiting: () => room.size, silence })
+  const health = sourcesHealth(sources, clock)
+  const metrics = createCsiMetrics({ volumes, waiting: () => room.size, silence: health.silence })
 
   const sink = eventSink({ writer: kube, clock, timers, random, log: logger, signal, reportingInstance: nodeName })
   const events = createPodEvents(sink)
@@ -120,12 +118,7 @@ export const createPlugin = ({ kubeletDir, nodeName, wait: mayWait, tokenApi, ma
   return {
     publisher,
     metrics,
-    unready: () => {
-      const unread = sources.filter(({ reflector }) => !reflector.hasSynced).map(({ name }) => name)
-      if (unread.length > 0) return `not read yet: ${unread.join(', ')}`
-      const silent = sources.filter(({ reflector }) => reflector.stale(clock.now(), STALE_MS)).map(({ name }) => name)
-      return silent.length > 0 ? `nothing was heard of ${silent.join(', ')} for ${STALE_MS / 1000} s` : undefined
-    },
+    unready: health.unready,
     waiting: () => room.size,
     start: async () => {
       running = [...sources.map(({ reflector }) => reflector.run(signal)), cleanAgainAndAgain()]

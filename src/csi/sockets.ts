@@ -3,7 +3,7 @@ import { chmodSync, lstatSync } from 'node:fs'
 import { lstat, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { basename, dirname, isAbsolute, join } from 'node:path'
-import { CodedError, messageOf } from '../errors.ts'
+import { CodedError, messageOf, errorCode } from '../errors.ts'
 
 export interface ListeningSocket {
   /** Rejects when the socket fails later on. */
@@ -20,7 +20,6 @@ const MAX_PATH_BYTES = 107
 const OWNER_ONLY = 0o077
 const MODE = 0o600
 
-const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
 
 const bindError = (path: string, reason: string, cause?: unknown): CodedError =>
   new CodedError('CONFIG_INVALID', `the plugin cannot serve on ${path}: ${reason}`, { cause })
@@ -37,7 +36,7 @@ const isAnswering = (path: string): Promise<boolean> =>
       resolve(true)
     })
     socket.once('error', (error) => {
-      const code = codeOf(error)
+      const code = errorCode(error)
       // EAGAIN: so many wait there that nobody else may.
       if (code === 'EAGAIN') resolve(true)
       else if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(false)
@@ -50,7 +49,7 @@ const checkPath = async (path: string): Promise<void> => {
   if (!isAbsolute(path)) throw bindError(path, 'give an absolute path')
   if (Buffer.byteLength(hiddenName(path)) > MAX_PATH_BYTES) throw bindError(path, 'the path of a socket must be shorter; give one of at most 100 bytes')
   const found = await lstat(path).catch((error: unknown) => {
-    if (codeOf(error) === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw bindError(path, messageOf(error), error)
   })
   if (found === undefined) return

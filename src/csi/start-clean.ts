@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { CSI_DRIVER } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import { own } from '../core/json-shape.ts'
-import { messageOf } from '../errors.ts'
+import { messageOf, errorCode } from '../errors.ts'
 import type { Reader } from '../kube/ports.ts'
 import { PODS } from '../kube/resources.ts'
 import type { StoreView } from '../kube/store.ts'
@@ -46,7 +46,7 @@ const MAX_REMOVED = 1_000
 const POD_FOLDER = /^[\w-]+$/
 const VOLUME_FOLDER = /^[a-z0-9-]+$/
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')
 
 const namesIn = async (folder: string, pattern = /./): Promise<string[]> => {
   try {

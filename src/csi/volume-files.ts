@@ -2,7 +2,7 @@
 import { constants, type Stats } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join, normalize } from 'node:path'
-import { messageOf } from '../errors.ts'
+import { messageOf, errorCode } from '../errors.ts'
 import { CsiError } from './grpc-status.ts'
 
 /**
@@ -28,7 +28,6 @@ export const UNREADY = '.access-gate-new'
 const MAX_NAME_BYTES = 255
 const READ_NO_LINK = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
 
 const ADVICE = new Map<unknown, string>([
   ['ENOSPC', "the node's disk is full"],
@@ -44,7 +43,7 @@ export const onDisk = async <T>(what: string, target: string, work: () => Promis
     return await work()
   } catch (error) {
     if (error instanceof CsiError) throw error
-    const advice = ADVICE.get(codeOf(error))
+    const advice = ADVICE.get(errorCode(error))
     throw new CsiError('INTERNAL', `${what} ${target}: ${messageOf(error)}${advice === undefined ? '' : `; ${advice}`}`, { cause: error })
   }
 }
@@ -65,7 +64,7 @@ const statOf = async (path: string): Promise<Stats | undefined> => {
   try {
     return await lstat(path)
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw error
   }
 }

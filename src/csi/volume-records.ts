@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { own } from '../core/json-shape.ts'
 import type { PodKey } from '../core/request-identity.ts'
-import { messageOf } from '../errors.ts'
+import { messageOf, errorCode } from '../errors.ts'
 import { CsiError } from './grpc-status.ts'
 import { createVolumeLocks } from './volume-locks.ts'
 
@@ -53,7 +53,7 @@ const SUFFIX = '.json'
 const UNREADY = '.new'
 const NEVER = new AbortController().signal
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT'
+const isMissing = (error: unknown): boolean => errorCode(error) === 'ENOENT'
 
 /** Names from outside are no file names. */
 const fileName = (id: string): string => `${createHash('sha256').update(id).digest('hex')}${SUFFIX}`

@@ -1,6 +1,6 @@
 /** What of a node is still on this machine. */
 import { glob, readFile, readdir } from 'node:fs/promises'
-import { errorCode } from '../../hack/control-plane/error-code.ts'
+import { errorCode } from '../../src/errors.ts'
 
 /** A process may end while it is looked at. */
 const textOf = async (file: string): Promise<string> => {

@@ -22,6 +22,7 @@ import { BUILDER, gatedVolume, gatedWorld, RUN, type GatedWorld } from './gated-
 import { podObject, readPod, untilPhase, type SeenPod } from './node-pods.ts'
 import { pluginFolder, startPlugin, startRole, type Ground, type RoleProgram } from './role-programs.ts'
 import { temporaryFolder } from './temporary-folder.ts'
+import { errorCode } from '../../src/errors.ts'
 
 /** A file as a container sees it. */
 export interface SeenFile {
@@ -102,7 +103,7 @@ const CONTAINER = 'main'
 const MOUNTED_AT = '/connectors'
 const FLAGS_PATH = `/api/v1/namespaces/${SYSTEM_NAMESPACE}/configmaps/${FLAGS_CONFIG_MAP}`
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT'
+const isMissing = (error: unknown): boolean => errorCode(error) === 'ENOENT'
 
 /** @returns undefined when there is no such folder */
 const namesIn = async (folder: string): Promise<string[] | undefined> => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { spawn, type ChildProcess } from 'node:child_process'
+import { errorCode } from '../../src/errors.ts'
 
 /** Whether a process, or with a negative id a process group, is there. */
 export const isRunning = (pid: number): boolean => {
@@ -7,7 +8,7 @@ export const isRunning = (pid: number): boolean => {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false
+    if (errorCode(error) === 'ESRCH') return false
     throw error
   }
 }
