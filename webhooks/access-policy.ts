@@ -12,7 +12,7 @@ import type { Reader } from '../src/kube/ports.ts'
 import type { Timers } from '../src/kube/timers.ts'
 import { CONFIG_MAPS } from '../src/kube/resources.ts'
 import { allowed, ALLOWED, invalid, type Answer } from './answer.ts'
-import { withDeadline } from './deadline.ts'
+import { withDeadline } from '../src/serving/deadline.ts'
 import { POLICY_RESOURCE, type Hook } from './hook.ts'
 
 const HOOK = 'validate-access-policy'

@@ -1,22 +1,6 @@
-/** Where the serving certificate comes from. */
-export type CertificateOptions =
-  | {
-      kind: 'files'
-      /** PEM, as cert-manager mounts it; read again when it changes. */
-      certFile: string
-      keyFile: string
-    }
-  | {
-      kind: 'self-signed'
-      /** Name of the Service through which the API server calls the webhook. */
-      serviceName: string
-      /** Name of the Secret in the system namespace that all replicas share. */
-      secretName: string
-      /** Name of both webhook configurations, whose caBundle is kept. */
-      configurationName: string
-    }
+import { DEFAULT_CERTIFICATE_TIMES, type CertificateOptions, type CertificateTimes } from '../src/serving/options.ts'
 
-export interface WebhookOptions {
+export interface WebhookOptions extends CertificateTimes {
   /** Address to listen on with TLS. Default: `::`, all addresses. */
   host: string
   /** TLS port; 0 takes a free one. Default 8443. */
@@ -27,14 +11,10 @@ export interface WebhookOptions {
   metricsPort: number
   /** Default: self-signed with the names of the shipped manifests. */
   certificate: CertificateOptions
+  /** Name of both webhook configurations, whose caBundle is kept when the certificate is self-signed. */
+  configurationName: string
   /** PEM file with the CAs of client certificates; when given, a client without one is refused in the handshake. Read again when it changes. */
   clientCaFile?: string
-  /** How often certificate files are looked at, milliseconds. Default 5,000. */
-  filesMs: number
-  /** How often the shared Secret is read, milliseconds. Default 60,000. */
-  secretMs: number
-  /** How often caBundle is looked at, milliseconds. Default 8,000. */
-  bundleMs: number
   /** How long the Pod hook may take, milliseconds; its timeoutSeconds is 3. Default 2,500. */
   podDeadlineMs: number
   /** How many Pods are looked at at once; each takes some calls to the API server. Default 32. */
@@ -54,10 +34,9 @@ export const DEFAULT_WEBHOOK_OPTIONS: WebhookOptions = {
   port: 8443,
   metricsHost: '::',
   metricsPort: 8080,
-  certificate: { kind: 'self-signed', serviceName: 'access-gate-webhook', secretName: 'access-gate-webhook-tls', configurationName: 'access-gate' },
-  filesMs: 5_000,
-  secretMs: 60_000,
-  bundleMs: 8_000,
+  certificate: { kind: 'self-signed', serviceName: 'access-gate-webhook', secretName: 'access-gate-webhook-tls' },
+  configurationName: 'access-gate',
+  ...DEFAULT_CERTIFICATE_TIMES,
   podDeadlineMs: 2_500,
   podsAtOnce: 32,
   podsWaiting: 512,

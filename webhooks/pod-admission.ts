@@ -8,12 +8,12 @@ import { isCoded } from '../src/errors.ts'
 import type { Clock, Permission, Reader, Writer } from '../src/kube/ports.ts'
 import { ACCESS_REQUESTS } from '../src/kube/resources.ts'
 import type { Timers } from '../src/kube/timers.ts'
-import { withDeadline, type Deadline } from './deadline.ts'
+import { withDeadline, type Deadline } from '../src/serving/deadline.ts'
 import type { HookMetrics } from './metrics.ts'
 import { connectorFact, readFlagsNow, type PodFactDeps } from './pod-facts.ts'
 import { createRecentAnswers } from './recent-answers.ts'
 import type { RequestCap } from './request-cap.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from '../src/serving/turns.ts'
 
 export interface PodAdmissionDeps {
   reader: Reader

@@ -7,9 +7,11 @@ import { buildMetricsServer, registerProcessMetrics } from '../src/metrics-serve
 import { validateAccessPolicy } from './access-policy.ts'
 import { mutateAccessRequest, validateAccessRequest } from './access-request.ts'
 import { validateAccessRequestStatus } from './access-request-status.ts'
-import { certificateSource } from './certificate-source.ts'
-import { withDeadline } from './deadline.ts'
-import { createDrain, drainAndClose } from './drain.ts'
+import { webhookCaTargets } from './ca-bundle.ts'
+import { caTrust } from '../src/serving/ca-trust.ts'
+import { certificateSource } from '../src/serving/certificate-source.ts'
+import { withDeadline } from '../src/serving/deadline.ts'
+import { createDrain, drainAndClose } from '../src/serving/drain.ts'
 import type { Hook } from './hook.ts'
 import { createHookMetrics, type HookMetrics } from './metrics.ts'
 import type { WebhookOptions } from './options.ts'
@@ -17,8 +19,8 @@ import { mutatePod, validatePod } from './pod.ts'
 import { createPodAdmission } from './pod-admission.ts'
 import { createRequestCap } from './request-cap.ts'
 import { buildWebhookServer } from './server.ts'
-import { createServingTls } from './tls.ts'
-import { createTurns } from './turns.ts'
+import { createServingTls } from '../src/serving/tls.ts'
+import { createTurns } from '../src/serving/turns.ts'
 
 export interface WebhookPorts {
   reader: Reader
@@ -96,7 +98,8 @@ export const runWebhook = async (options: WebhookOptions, ports: WebhookPorts, e
   const app = buildWebhookServer({ hooks, drain, live, ready, metrics, logger, requireClientCertificate })
   const tls = createServingTls(app.server, { clientCa: requireClientCertificate })
   const metricsApp = buildMetricsServer({ register, live, ready, logger })
-  const source = certificateSource(options, { ...ports, logger, clock, timers, metrics, tls })
+  const trust = caTrust(webhookCaTargets(ports, options.configurationName), logger)
+  const source = certificateSource(options, { ...ports, logger, clock, timers, tls, trust, observed: (outcome) => metrics.certificate(outcome) })
 
   let stopped: Promise<void> | undefined
   const stopAll = async (): Promise<void> => {

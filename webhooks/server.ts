@@ -5,11 +5,11 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import type { Logger } from 'pino'
 import { healthAnswer, type Health } from '../src/metrics-server.ts'
 import type { Answer } from './answer.ts'
-import type { Drain } from './drain.ts'
-import { createHeldBodies } from './held-bodies.ts'
+import type { Drain } from '../src/serving/drain.ts'
+import { createHeldBodies } from '../src/serving/held-bodies.ts'
 import type { Hook } from './hook.ts'
 import type { HookMetrics } from './metrics.ts'
-import { createOneAtATime } from './one-at-a-time.ts'
+import { createOneAtATime } from '../src/serving/one-at-a-time.ts'
 import { decodeReview, encodeReview } from './review.ts'
 
 export type WebhookServer = FastifyInstance<Server>

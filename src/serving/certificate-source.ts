@@ -1,10 +1,10 @@
 import type { Logger } from 'pino'
-import { SYSTEM_NAMESPACE } from '../src/api/names.ts'
-import { CodedError, messageOf } from '../src/errors.ts'
-import type { Clock, Reader, Writer } from '../src/kube/ports.ts'
-import type { Timers } from '../src/kube/timers.ts'
-import type { HookMetrics } from './metrics.ts'
-import type { WebhookOptions } from './options.ts'
+import { SYSTEM_NAMESPACE } from '../api/names.ts'
+import { CodedError, messageOf } from '../errors.ts'
+import type { Clock, Reader, Writer } from '../kube/ports.ts'
+import type { Timers } from '../kube/timers.ts'
+import type { CaTrust } from './ca-trust.ts'
+import type { CertificateOptions, CertificateTimes } from './options.ts'
 import { createSelfSigned } from './self-signed.ts'
 import { startTicker, type Ticker } from './ticker.ts'
 import type { CertificatePair, ServingTls } from './tls.ts'
@@ -16,8 +16,17 @@ export interface CertificateSourceDeps {
   clock: Clock
   logger: Logger
   timers: Timers
-  metrics: HookMetrics
   tls: ServingTls
+  /** Where the API server is told of a CA of our own making. */
+  trust: CaTrust
+  /** Counts what became of certificates. */
+  observed: (outcome: 'loaded' | 'refused') => void
+}
+
+export interface CertificateSourceOptions extends CertificateTimes {
+  certificate: CertificateOptions
+  /** PEM file with the CAs of client certificates; when given, a client without one is refused in the handshake. */
+  clientCaFile?: string
 }
 
 /** Keeps the server in certificates, from files or of our own making. */
@@ -32,8 +41,8 @@ export interface CertificateSource {
 /** While there is no certificate yet, the Secret is tried this often, milliseconds. */
 const FIRST_MS = 1_000
 
-export const certificateSource = (options: WebhookOptions, deps: CertificateSourceDeps): CertificateSource => {
-  const { tls, logger, timers, metrics } = deps
+export const certificateSource = (options: CertificateSourceOptions, deps: CertificateSourceDeps): CertificateSource => {
+  const { tls, logger, timers, observed } = deps
   const { certificate, clientCaFile } = options
   const tickers: Ticker[] = []
   const ready = Promise.withResolvers<void>()
@@ -41,7 +50,7 @@ export const certificateSource = (options: WebhookOptions, deps: CertificateSour
 
   const serve = (pair: CertificatePair): void => {
     tls.setCertificate(pair)
-    metrics.certificate('loaded')
+    observed('loaded')
     logger.info('serving certificate loaded')
   }
 
@@ -50,7 +59,7 @@ export const certificateSource = (options: WebhookOptions, deps: CertificateSour
     const message = messageOf(error)
     if (message === lastTrouble) return
     lastTrouble = message
-    metrics.certificate('refused')
+    observed('refused')
     logger.error(
       { err: error },
       tls.loaded ? 'the certificate could not be renewed or looked at; the one in use stays' : 'there is no certificate to serve with yet',
@@ -77,11 +86,11 @@ export const certificateSource = (options: WebhookOptions, deps: CertificateSour
     tickers.push(startTicker(timers, { first: options.filesMs, every: () => options.filesMs }, refresh, trouble))
   }
 
-  const startSelfSigned = (serviceName: string, secretName: string, configurationName: string): void => {
+  const startSelfSigned = (serviceName: string, secretName: string): void => {
     const { secretMs, bundleMs } = options
     const service = `${serviceName}.${SYSTEM_NAMESPACE}.svc`
     const dnsNames = [service, `${service}.cluster.local`]
-    const selfSigned = createSelfSigned({ ...deps, use: serve }, { namespace: SYSTEM_NAMESPACE, secretName, configurationName, dnsNames, secretMs })
+    const selfSigned = createSelfSigned({ ...deps, use: serve }, { namespace: SYSTEM_NAMESPACE, secretName, dnsNames, secretMs })
     const every = (): number => (tls.loaded ? bundleMs : Math.min(FIRST_MS, bundleMs))
     tickers.push(startTicker(timers, { first: 0, every }, checked(selfSigned.refresh), trouble))
   }
@@ -90,7 +99,7 @@ export const certificateSource = (options: WebhookOptions, deps: CertificateSour
     start: async () => {
       if (clientCaFile !== undefined) await startFiles({ '--client-ca-file': clientCaFile }, ([pem = '']) => tls.setClientCa(pem))
       if (certificate.kind === 'files') await startFiles({ '--tls-cert-file': certificate.certFile, '--tls-key-file': certificate.keyFile }, ([cert = '', key = '']) => serve({ cert, key }))
-      else startSelfSigned(certificate.serviceName, certificate.secretName, certificate.configurationName)
+      else startSelfSigned(certificate.serviceName, certificate.secretName)
     },
     ready: ready.promise,
     stop: async () => {

@@ -1,6 +1,6 @@
 /** Work that has only so much time: the caller gets an answer in time, whatever becomes of the work. */
 
-import type { Timers } from '../src/kube/timers.ts'
+import type { Timers } from '../kube/timers.ts'
 
 /** Looked at before each step that must not begin too late. */
 export interface Deadline {

@@ -1,4 +1,4 @@
-import { sleep, type Timers } from '../src/kube/timers.ts'
+import { sleep, type Timers } from '../kube/timers.ts'
 
 /**
  * Whether the server is on its way out. The API server goes on using open connections to a Pod that terminates, so while

@@ -1,10 +1,10 @@
 /** The certificate without cert-manager: made here, shared by all replicas through one Secret, told to the API server through caBundle. */
 import type { Logger } from 'pino'
-import type { Secret } from '../src/api/secret.ts'
-import { CodedError, isCoded, messageOf } from '../src/errors.ts'
-import type { Clock, Reader, Writer } from '../src/kube/ports.ts'
-import { SECRETS } from '../src/kube/resources.ts'
-import { bundleIsInPlace, putBundle } from './ca-bundle.ts'
+import type { Secret } from '../api/secret.ts'
+import { CodedError, isCoded, messageOf } from '../errors.ts'
+import type { Clock, Reader, Writer } from '../kube/ports.ts'
+import { SECRETS } from '../kube/resources.ts'
+import type { CaTrust } from './ca-trust.ts'
 import { checkMaterial, createMaterial, isServable, renewalDue, renewAuthority, renewLeaf, type CertificateMaterial, type Renewal } from './certificate.ts'
 import type { CertificatePair } from './tls.ts'
 
@@ -13,6 +13,8 @@ export interface SelfSignedDeps {
   writer: Writer
   clock: Clock
   logger: Logger
+  /** Where the API server is told of the CA. */
+  trust: CaTrust
   /** Takes a certificate that is new to this replica. @throws CodedError CONFIG_INVALID */
   use: (pair: CertificatePair) => void
 }
@@ -21,8 +23,6 @@ export interface SelfSignedOptions {
   /** Where the Secret is. */
   namespace: string
   secretName: string
-  /** Name of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration. */
-  configurationName: string
   /** DNS names of the certificate, as the API server dials them. */
   dnsNames: readonly string[]
   /** How often the Secret is read, milliseconds: how long a certificate that another replica renewed takes to get here. */
@@ -32,7 +32,7 @@ export interface SelfSignedOptions {
 export interface SelfSigned {
   /**
    * To be called every few seconds, one call at a time. Takes the certificate from the Secret, makes or renews it when that
-   * is due, and puts the CA into the webhook configurations where it is not there (any more).
+   * is due, and puts the CA where the API server looks for it, if it is not there (any more).
    * @throws CodedError KUBE_*; a certificate that was in use stays in use
    */
   refresh: () => Promise<void>
@@ -52,10 +52,10 @@ const toData = ({ caBundle, caKey, leaf }: CertificateMaterial): Record<string, 
 })
 
 export const createSelfSigned = (deps: SelfSignedDeps, options: SelfSignedOptions): SelfSigned => {
-  const { reader, writer, clock, logger, use } = deps
-  const { namespace, secretName, configurationName, dnsNames, secretMs } = options
+  const { reader, writer, clock, logger, trust, use } = deps
+  const { namespace, secretName, dnsNames, secretMs } = options
   let current: CertificateMaterial | undefined
-  /** The bundle that was last seen in all configurations. */
+  /** The bundle that the API server was last seen to trust. */
   let bundleInPlace: string | undefined
   let secretReadAt: number | undefined
 
@@ -121,15 +121,13 @@ export const createSelfSigned = (deps: SelfSignedDeps, options: SelfSignedOption
     secretReadAt = clock.now()
   }
 
-  const bundleDeps = { reader, writer, logger, configurationName }
-
   const refreshBundle = async (): Promise<void> => {
     if (current === undefined) return
-    if (!(await bundleIsInPlace(bundleDeps, current.caBundle))) {
+    if (!(await trust.isInPlace(current.caBundle))) {
       bundleInPlace = undefined
       // Another replica may have made a new CA; what is put there is always what the Secret says.
       await refreshSecret()
-      await putBundle(bundleDeps, current.caBundle)
+      await trust.put(current.caBundle)
     }
     bundleInPlace = current.caBundle
   }

@@ -1,4 +1,4 @@
-import type { Timers } from '../src/kube/timers.ts'
+import type { Timers } from '../kube/timers.ts'
 
 /** A task that runs again and again, never twice at once. */
 export interface Ticker {

@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Server } from 'node:https'
-import { CodedError, messageOf } from '../src/errors.ts'
+import { CodedError, messageOf } from '../errors.ts'
 
 /** PEM. The certificate may be followed by the ones between it and its CA. */
 export interface CertificatePair {

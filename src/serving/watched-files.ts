@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { CodedError, messageOf } from '../src/errors.ts'
+import { CodedError, messageOf } from '../errors.ts'
 
 /** Files whose content is used again when it changes. Polled: whoever writes them swaps links, which file events tell of badly. */
 export interface WatchedFiles {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import http, { type ClientRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
-import { createHeldBodies } from '../../webhooks/held-bodies.ts'
+import { createHeldBodies } from '../../src/serving/held-bodies.ts'
 import { untilTrue } from '../support/eventually.ts'
 
 const KIB = 1024

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { test } from 'tap'
-import { createTurns } from '../../webhooks/turns.ts'
+import { createTurns } from '../../src/serving/turns.ts'
 import { settle } from '../support/fake-time.ts'
 
 await test('whatever comes and ends in whatever order: no more at once than may be, first come first served, every turn is given back', async (t) => {

@@ -6,7 +6,7 @@ import { FLAG, FLAGS_CONFIG_MAP, SYSTEM_NAMESPACE } from '../../src/api/names.ts
 import type { Clock } from '../../src/kube/ports.ts'
 import { CONFIG_MAPS } from '../../src/kube/resources.ts'
 import { systemTimers, type Timers } from '../../src/kube/timers.ts'
-import { createDrain, type Drain } from '../../webhooks/drain.ts'
+import { createDrain, type Drain } from '../../src/serving/drain.ts'
 import type { Hook } from '../../webhooks/hook.ts'
 import { createHookMetrics } from '../../webhooks/metrics.ts'
 import { DEFAULT_WEBHOOK_OPTIONS, type WebhookOptions } from '../../webhooks/options.ts'

@@ -5,11 +5,13 @@ import { SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import type { WebhookConfiguration } from '../../src/api/webhook-configuration.ts'
 import { CodedError } from '../../src/errors.ts'
 import { MUTATING_WEBHOOK_CONFIGURATIONS, SECRETS, VALIDATING_WEBHOOK_CONFIGURATIONS } from '../../src/kube/resources.ts'
-import { AUTHORITY_LIFE_MS, LEAF_LIFE_MS } from '../../webhooks/certificate.ts'
+import { caTrust } from '../../src/serving/ca-trust.ts'
+import { webhookCaTargets } from '../../webhooks/ca-bundle.ts'
+import { AUTHORITY_LIFE_MS, LEAF_LIFE_MS } from '../../src/serving/certificate.ts'
 import { DEFAULT_WEBHOOK_OPTIONS } from '../../webhooks/options.ts'
 import { runWebhook, type RunningWebhook } from '../../webhooks/role.ts'
-import { createSelfSigned, type SelfSigned } from '../../webhooks/self-signed.ts'
-import type { CertificatePair } from '../../webhooks/tls.ts'
+import { createSelfSigned, type SelfSigned } from '../../src/serving/self-signed.ts'
+import type { CertificatePair } from '../../src/serving/tls.ts'
 import { logLines, type LogLines } from '../support/log-lines.ts'
 import { memoryKube, type MemoryKube } from '../support/memory-kube.ts'
 import { untilTrue } from '../support/eventually.ts'
@@ -55,8 +57,10 @@ const cluster = (): Cluster => {
     time,
     replica: () => {
       const used: CertificatePair[] = []
-      const deps = { reader: kube, writer: kube, clock: { now: () => time.now }, logger: lines.log, use: (pair: CertificatePair) => void used.push(pair) }
-      const options = { namespace: SYSTEM_NAMESPACE, secretName: SECRET, configurationName: 'access-gate', dnsNames: NAMES, secretMs: 60_000 }
+      const ports = { reader: kube, writer: kube }
+      const trust = caTrust(webhookCaTargets(ports, 'access-gate'), lines.log)
+      const deps = { ...ports, clock: { now: () => time.now }, logger: lines.log, trust, use: (pair: CertificatePair) => void used.push(pair) }
+      const options = { namespace: SYSTEM_NAMESPACE, secretName: SECRET, dnsNames: NAMES, secretMs: 60_000 }
       return { selfSigned: createSelfSigned(deps, options), used }
     },
   }

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'tap'
-import { withDeadline } from '../../webhooks/deadline.ts'
-import { startTicker } from '../../webhooks/ticker.ts'
-import { watchFiles } from '../../webhooks/watched-files.ts'
+import { withDeadline } from '../../src/serving/deadline.ts'
+import { startTicker } from '../../src/serving/ticker.ts'
+import { watchFiles } from '../../src/serving/watched-files.ts'
 import { fakeTime, settle } from '../support/fake-time.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 

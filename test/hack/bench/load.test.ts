@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
 import { startLoad } from '../../../hack/bench/load.ts'
 import type { LoadJob } from '../../../hack/bench/load-protocol.ts'
-import { createMaterial } from '../../../webhooks/certificate.ts'
+import { createMaterial } from '../../../src/serving/certificate.ts'
 
 const NAME = 'bench.test'
 const { caBundle, leaf } = await createMaterial([NAME], Date.now())
