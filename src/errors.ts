@@ -41,6 +41,12 @@ export const ERRORS = {
   VOLUME_INVALID: 'caller',
   /** A command line option or setting that cannot be used. */
   CONFIG_INVALID: 'caller',
+  /** There is no key to sign a token with. */
+  JWT_NO_KEY: 'wait',
+  /** What a token cannot carry: a name that is missing, or more than fits. */
+  JWT_CLAIMS: 'caller',
+  /** Signing keys that must not be rotated now. */
+  ROTATION_REFUSED: 'retry',
 } as const satisfies Record<string, ErrorClass>
 
 export type ErrorCode = keyof typeof ERRORS

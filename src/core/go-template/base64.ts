@@ -10,12 +10,23 @@ export const toBase64 = (text: string): string => {
   return btoa(parts.join(''))
 }
 
-/** The text that was encoded; undefined where it is no base64 with padding, or the bytes are no UTF-8. Line ends are passed over. */
-export const fromBase64 = (encoded: string): string | undefined => {
+/** The bytes that were encoded; undefined where it is no base64 with padding. Line ends are passed over. */
+export const bytesFromBase64 = (encoded: string): Uint8Array | undefined => {
   const plain = encoded.replaceAll(LINE_ENDS, '')
   if (plain.length % 4 !== 0 || !ALPHABET.test(plain)) return undefined
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(atob(plain), (character) => character.charCodeAt(0)))
+    return Uint8Array.from(atob(plain), (character) => character.charCodeAt(0))
+  } catch {
+    // The decoder's own message says no more than that this is no base64.
+    return undefined
+  }
+}
+
+/** The text that was encoded; undefined where it is no base64 with padding, or the bytes are no UTF-8. Line ends are passed over. */
+export const fromBase64 = (encoded: string): string | undefined => {
+  const bytes = bytesFromBase64(encoded)
+  try {
+    return bytes && new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
     // The decoder's own message says no more than that the bytes are no text.
     return undefined
