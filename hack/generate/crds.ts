@@ -2,8 +2,15 @@ import { AccessPolicySpecSchema, AccessPolicyStatusSchema } from '../../src/api/
 import { AccessRequestSpecSchema, AccessRequestStatusSchema } from '../../src/api/access-request.ts'
 import { ConnectorClassSpecSchema, ConnectorClassStatusSchema, ConnectorSpecSchema, ConnectorStatusSchema } from '../../src/api/connector.ts'
 import { GROUP, VERSION } from '../../src/api/names.ts'
+import {
+  WORKSPACE_GROUP,
+  WorkspaceAccessStrategySpecSchema,
+  WorkspaceAccessStrategyStatusSchema,
+  WorkspaceSpecSchema,
+  WorkspaceStatusSchema,
+} from '../../src/api/workspace.ts'
 import { IMMUTABLE_MESSAGE } from '../../src/core/request-rules.ts'
-import { toStructural } from './openapi-schema.ts'
+import { toStructural } from '../../src/core/structural-schema.ts'
 
 interface Column {
   name: string
@@ -20,6 +27,8 @@ interface Validation {
 }
 
 interface Kind {
+  /** Left out: the group of this project. */
+  group?: string
   kind: string
   plural: string
   scope: 'Namespaced' | 'Cluster'
@@ -122,12 +131,40 @@ export const CONNECTOR_CLASS: Kind = {
   columns: [READY, REASON, AGE],
 }
 
+export const WORKSPACE: Kind = {
+  group: WORKSPACE_GROUP,
+  kind: 'Workspace',
+  plural: 'workspaces',
+  scope: 'Namespaced',
+  description: 'Workspace is one development environment that people connect to, such as a notebook server.',
+  spec: WorkspaceSpecSchema,
+  status: WorkspaceStatusSchema,
+  columns: [
+    { name: 'Access', type: 'string', description: 'Who may connect: Public or OwnerOnly.', jsonPath: '.spec.accessType' },
+    conditionColumn('Available', 'Available', 'status', 'Whether it can be connected to: True, False or Unknown.'),
+    AGE,
+    wide({ name: 'Owner', type: 'string', description: 'The user who made it.', jsonPath: '.metadata.annotations.workspace\\.jupyter\\.org/created-by' }),
+    wide({ name: 'Strategy', type: 'string', description: 'The WorkspaceAccessStrategy.', jsonPath: '.spec.accessStrategy.name' }),
+  ],
+}
+
+export const WORKSPACE_ACCESS_STRATEGY: Kind = {
+  group: WORKSPACE_GROUP,
+  kind: 'WorkspaceAccessStrategy',
+  plural: 'workspaceaccessstrategies',
+  scope: 'Namespaced',
+  description: 'WorkspaceAccessStrategy says how Workspaces are connected to: by which address in a web browser, and by which plugin from elsewhere.',
+  spec: WorkspaceAccessStrategySpecSchema,
+  status: WorkspaceAccessStrategyStatusSchema,
+  columns: [AGE],
+}
+
 const structuralRoot = (kind: Kind): object => ({
   type: 'object',
   description: kind.description,
   required: ['spec'],
   properties: {
-    apiVersion: { type: 'string', description: `Version of the schema of this object: ${GROUP}/${VERSION}.` },
+    apiVersion: { type: 'string', description: `Version of the schema of this object: ${kind.group ?? GROUP}/${VERSION}.` },
     kind: { type: 'string', description: `Kind of this object: ${kind.kind}.` },
     // The API server allows no further words here; it adds its own.
     metadata: { type: 'object' },
@@ -143,9 +180,9 @@ const structuralRoot = (kind: Kind): object => ({
 export const customResourceDefinition = (kind: Kind): object => ({
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',
-  metadata: { name: `${kind.plural}.${GROUP}`, labels: { group: GROUP } },
+  metadata: { name: `${kind.plural}.${kind.group ?? GROUP}`, labels: { group: kind.group ?? GROUP } },
   spec: {
-    group: GROUP,
+    group: kind.group ?? GROUP,
     scope: kind.scope,
     names: {
       kind: kind.kind,

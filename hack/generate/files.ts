@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { admissionPolicy, GRANT_NAMES, REQUEST_NAMESPACE, REQUEST_STATUS } from './admission-policies.ts'
 import { APPROVAL_INPUTS, APPROVAL_STATUS } from './approval-policies.ts'
-import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition } from './crds.ts'
+import { ACCESS_POLICY, ACCESS_REQUEST, CONNECTOR, CONNECTOR_CLASS, customResourceDefinition, WORKSPACE, WORKSPACE_ACCESS_STRATEGY } from './crds.ts'
 import { wireDescriptors } from './wire-descriptors.ts'
 import { errorCode } from '../../src/errors.ts'
 
@@ -81,6 +81,8 @@ export const generatedFiles = (): GeneratedFile[] => [
   ),
   file('manifests/connectors-crds/200-crd-connector.yaml', [], [customResourceDefinition(CONNECTOR)]),
   file('manifests/connectors-crds/200-crd-connector-class.yaml', [], [customResourceDefinition(CONNECTOR_CLASS)]),
+  file('manifests/workspace-crds/200-crd-workspace.yaml', [], [customResourceDefinition(WORKSPACE)]),
+  file('manifests/workspace-crds/200-crd-workspace-access-strategy.yaml', [], [customResourceDefinition(WORKSPACE_ACCESS_STRATEGY)]),
   { path: `${WIRE}/descriptors.ts`, content: wireDescriptors(['csi.proto', 'registration.proto'].map(protoFile)) },
 ]
 

@@ -16,6 +16,9 @@ export const SERVICE_ACCOUNT = {
   webhook: 'access-gate-webhook',
   controller: 'access-gate-controller',
   csi: 'access-gate-csi',
+  extension: 'access-gate-extension',
+  auth: 'access-gate-auth',
+  rotateKeys: 'access-gate-rotate-keys',
 } as const
 
 export const LABEL = {

@@ -1,5 +1,5 @@
 import { REASON, type MatchedCheck, type PolicySnapshot, type ResolvedCheck } from '../api/access-request.ts'
-import type { CheckRule } from '../api/access-policy.ts'
+import type { CheckRule, CheckRuleSpec } from '../api/access-policy.ts'
 import type { ConfigMap } from '../api/config-map.ts'
 import type { KubeObject, LabelRequirement } from '../api/meta.ts'
 import { SYSTEM_NAMESPACE } from '../api/names.ts'
@@ -35,13 +35,22 @@ const renderRequirement = (requirement: LabelRequirement, pod: Pod): LabelRequir
 })
 
 /**
+ * The spec of a check rule: its own, or that of its template.
+ * @throws CodedError TEMPLATE_MISSING, TEMPLATE_SYNTAX
+ */
+export const checkSpecOf = (rule: CheckRule, templates: Templates): CheckRuleSpec => {
+  if (rule.spec !== undefined && rule.ref !== undefined) throw new CodedError('TEMPLATE_SYNTAX', 'it has both ref and spec')
+  const spec = rule.spec ?? (rule.ref === undefined ? undefined : readCheckTemplate(templateNamed(templates, rule.ref.configMap.name)))
+  if (spec === undefined) throw new CodedError('TEMPLATE_MISSING', 'it has neither ref nor spec')
+  return spec
+}
+
+/**
  * A check rule with its template read and its selector filled in from the Pod; it never changes afterwards.
  * @throws CodedError TEMPLATE_MISSING, TEMPLATE_SYNTAX, TEMPLATE_VALUE, EXPRESSION_SYNTAX: the check cannot be evaluated yet
  */
 export const resolveCheck = (rule: CheckRule, templates: Templates, pod: Pod): ResolvedCheck => {
-  if (rule.spec !== undefined && rule.ref !== undefined) throw new CodedError('TEMPLATE_SYNTAX', 'it has both ref and spec')
-  const spec = rule.spec ?? (rule.ref === undefined ? undefined : readCheckTemplate(templateNamed(templates, rule.ref.configMap.name)))
-  if (spec === undefined) throw new CodedError('TEMPLATE_MISSING', 'it has neither ref nor spec')
+  const spec = checkSpecOf(rule, templates)
   const { objectRef, matchLabels, matchExpressions } = spec.selector
   if (objectRef.kind.toLowerCase() === 'secret') throw new CodedError('TEMPLATE_SYNTAX', 'a Secret cannot be a check')
   if (objectRef.namespace !== undefined && objectRef.namespace !== '' && objectRef.namespace !== pod.metadata.namespace)

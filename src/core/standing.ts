@@ -5,6 +5,9 @@ import type { ConnectorGateFacts, GateCode, GateFacts, GateFailure } from './mou
 import { ownRequest, type OwnRequest } from './own-request.ts'
 import { buildRequest, type ConnectorKey, type RequestIdentity } from './request-identity.ts'
 
+/** Of a mount, or of one that is only asked about. */
+export type StandingFacts = Pick<GateFacts, 'flags' | 'connectors' | 'now' | 'requestedBy'> & { mount: Pick<GateFacts['mount'], 'pod' | 'serviceAccount'> }
+
 /** How one Pod stands with one Connector that its volume names. `request` is namespace and name of its own request, undefined without one. */
 export type Standing =
   /** byHand: a yes on the Pod's path that no grant of ours explains. */
@@ -38,7 +41,7 @@ const nameOf = ({ metadata }: AccessRequest): string => `${metadata.namespace ??
 const inOrder = (requests: readonly AccessRequest[]): AccessRequest[] => requests.toSorted((left, right) => (nameOf(left) < nameOf(right) ? -1 : 1))
 
 /** What an administrator would have to grant, or a policy to bring. */
-const lackingText = ({ mount }: GateFacts, connector: ConnectorKey): string => {
+const lackingText = ({ mount }: StandingFacts, connector: ConnectorKey): string => {
   const { proxy, podPath } = permissionQuestions(connector, mount.pod)
   const { user } = podIdentity(mount.pod.namespace, mount.serviceAccount)
   const of = ({ resource, subresource = '' }: typeof proxy): string => `${resource}/${subresource}`
@@ -49,14 +52,14 @@ const lackingText = ({ mount }: GateFacts, connector: ConnectorKey): string => {
  * The request of a predecessor that may be behind a yes on the Pod path. Just after its clean-up the API server may still
  * honour its Role; but then a grant of this Pod's own explains the yes as well.
  */
-const predecessorOf = (requests: readonly AccessRequest[], connector: ConnectorKey, { mount, now }: GateFacts, own: OwnRequest): AccessRequest | undefined =>
+const predecessorOf = (requests: readonly AccessRequest[], connector: ConnectorKey, { mount, now }: StandingFacts, own: OwnRequest): AccessRequest | undefined =>
   requests.find((request) => isPredecessor(request, connector, mount.pod) && (own.state === 'synced' ? mayHoldGrant(request) : mayStillHoldGrant(request, now)))
 
 /** A request that is over takes its Role with it: a yes on the Pod path may be what the API server's cache has left of it. */
 const isOver = ({ state }: OwnRequest): boolean => state === 'rejected' || state === 'ended' || state === 'deleted'
 
 /** With approval on and no permission that counts: what this Pod's own request says. */
-const standingOfRequest = (facts: GateFacts, { connector, mayPodPath }: ConnectorGateFacts, own: OwnRequest, predecessor: AccessRequest | undefined): Standing => {
+const standingOfRequest = (facts: StandingFacts, { connector, mayPodPath }: ConnectorGateFacts, own: OwnRequest, predecessor: AccessRequest | undefined): Standing => {
   const text = connectorText(connector)
   const lacking = lackingText(facts, connector)
   const another = mayPodPath && predecessor !== undefined ? `the permission of an earlier Pod of the same name (AccessRequest ${nameOf(predecessor)})` : undefined
@@ -96,7 +99,7 @@ const unseen = (connector: ConnectorKey): Waiting => {
 }
 
 /** How the Pod of the mount stands with one of its Connectors; with unknown flags, or without facts, it is waiting. */
-export const standing = (facts: GateFacts, connector: ConnectorKey): Standing => {
+export const standing = (facts: StandingFacts, connector: ConnectorKey): Standing => {
   const { mount, flags } = facts
   const fact = facts.connectors.find((one) => one.connector.namespace === connector.namespace && one.connector.name === connector.name)
   if (fact === undefined || flags.state === 'unknown') return unseen(connector)

@@ -12,7 +12,10 @@ export interface TemplateFunction {
   readonly apply: (call: FunctionCall, operands: readonly Value[]) => Value
 }
 
-const FUNCTIONS: ReadonlyMap<string, TemplateFunction> = new Map(Object.entries({ ...LOGIC_FUNCTIONS, ...TEXT_FUNCTIONS, ...COLLECTION_FUNCTIONS }))
+export type FunctionSet = ReadonlyMap<string, TemplateFunction>
+
+/** What templates of files may call. */
+export const FILE_FUNCTIONS: FunctionSet = new Map(Object.entries({ ...LOGIC_FUNCTIONS, ...TEXT_FUNCTIONS, ...COLLECTION_FUNCTIONS }))
 
 /** Functions that stop at the operand that decides; the renderer works them itself. */
 const SHORT_CIRCUITS: ReadonlyMap<string, boolean> = new Map([
@@ -20,13 +23,12 @@ const SHORT_CIRCUITS: ReadonlyMap<string, boolean> = new Map([
   ['or', true],
 ])
 
-/** Every function that there is, in the order of the alphabet. */
-export const FUNCTION_NAMES: readonly string[] = [...FUNCTIONS.keys(), ...SHORT_CIRCUITS.keys()].toSorted()
+/** Every function of templates of files, in the order of the alphabet. */
+export const FUNCTION_NAMES: readonly string[] = [...FILE_FUNCTIONS.keys(), ...SHORT_CIRCUITS.keys()].toSorted()
 
 /** How many operands a function takes, the one that is piped in among them; undefined for what is no function. */
-export const functionArity = (name: string): { min: number; max: number } | undefined => (SHORT_CIRCUITS.has(name) ? { min: 1, max: Infinity } : FUNCTIONS.get(name))
-
-export const functionOf = (name: string): TemplateFunction | undefined => FUNCTIONS.get(name)
+export const functionArity = (functions: FunctionSet, name: string): { min: number; max: number } | undefined =>
+  SHORT_CIRCUITS.has(name) ? { min: 1, max: Infinity } : functions.get(name)
 
 /** The truth at which `and` or `or` stops; undefined for other functions. */
 export const stopsAt = (name: string): boolean | undefined => SHORT_CIRCUITS.get(name)

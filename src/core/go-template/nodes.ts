@@ -1,3 +1,5 @@
+import type { FunctionSet } from './functions.ts'
+
 /** What a template says, as the parser leaves it: names are known, functions exist and have the number of operands that they take. */
 
 /** Where something stands in the template, for messages. The text is the template's own, never a value. */
@@ -41,6 +43,8 @@ export interface Template {
   /** As messages call it: the file's name. */
   readonly name: string
   readonly nodes: readonly Node[]
+  /** What it may call. */
+  readonly functions: FunctionSet
   /** Characters of the source; reading it is part of the work of rendering. */
   readonly size: number
 }

@@ -1,4 +1,4 @@
-import { functionArity } from './functions.ts'
+import { FILE_FUNCTIONS, functionArity, type FunctionSet } from './functions.ts'
 import { readTokens, type Token } from './lexer.ts'
 import type { Call, Command, Node, Operand, PathRoot, Pipeline, Place, Template } from './nodes.ts'
 import { shownSource, syntaxError } from './template-error.ts'
@@ -21,14 +21,16 @@ const blockKind = (name: string): BlockKind | undefined => BLOCKS.find((kind) =>
 class Parser {
   readonly #name: string
   readonly #source: string
+  readonly #functions: FunctionSet
   readonly #tokens: readonly Token[]
   #next = 0
   #depth = 0
   /** Variables that may be named here, the innermost last. */
   #variables = ['$']
 
-  constructor(name: string, source: string) {
+  constructor(name: string, source: string, functions: FunctionSet) {
     this.#name = name
+    this.#functions = functions
     this.#source = source
     this.#tokens = readTokens(name, source)
   }
@@ -211,7 +213,7 @@ class Parser {
   #readCall(isPiped: boolean, isHead: boolean): Call {
     const head = this.#take()
     if (head.kind !== 'word') throw this.#fail('a function is missing')
-    const arity = functionArity(head.name)
+    const arity = functionArity(this.#functions, head.name)
     if (arity === undefined) throw this.#fail(this.#strangerText(head.name))
     const operands: Operand[] = []
     if (isHead) {
@@ -280,9 +282,10 @@ class Parser {
 /**
  * Reads a template of the subset that docs/csi.md describes.
  * @param name what messages call it, for example `settings.xml`
+ * @param functions what it may call
  * @throws CodedError TEMPLATE_SYNTAX, one sentence that names the template, the line and what is not supported
  */
-export const parseTemplate = (name: string, source: string): Template => {
+export const parseTemplate = (name: string, source: string, functions: FunctionSet = FILE_FUNCTIONS): Template => {
   if (source.length > MAX_TEMPLATE) throw syntaxError(name, 1, `a template must be at most ${MAX_TEMPLATE} characters long; this one has ${source.length}`)
-  return { name, nodes: new Parser(name, source.toWellFormed()).parse(), size: source.length }
+  return { name, nodes: new Parser(name, source.toWellFormed(), functions).parse(), functions, size: source.length }
 }

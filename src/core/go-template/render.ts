@@ -1,6 +1,6 @@
 import type { CodedError } from '../../errors.ts'
 import { expectLength, type FunctionCall } from './function-call.ts'
-import { functionOf, stopsAt } from './functions.ts'
+import { stopsAt } from './functions.ts'
 import type { Call, Command, Node, Operand, PathRoot, Pipeline, Place, Template } from './nodes.ts'
 import { valueError } from './template-error.ts'
 import { isList, isMap, isTrue, kindOf, Missing, sortedKeys, textOf, toValue, utf8Length, type Value } from './values.ts'
@@ -20,11 +20,17 @@ export interface RenderBudget {
 
 export const newRenderBudget = (): RenderBudget => ({ steps: 0, work: 0 })
 
+/** A part of what was rendered: text of the template itself, or a value that was filled in. */
+export interface RenderedPart {
+  kind: 'text' | 'value'
+  text: string
+}
+
 class Renderer {
   readonly #template: Template
   readonly #root: Value
   readonly #budget: RenderBudget
-  readonly #output: string[] = []
+  readonly #output: RenderedPart[] = []
   #size = 0
   /** Variables in scope, the innermost last. */
   #variables: { name: string; value: Value }[] = []
@@ -37,9 +43,9 @@ class Renderer {
     this.#root = toValue(data, (work) => this.#spend(1, work))
   }
 
-  render(): string {
+  render(): readonly RenderedPart[] {
     this.#walk(this.#template.nodes, this.#root)
-    return this.#output.join('')
+    return this.#output
   }
 
   #error(line: number, what: string): CodedError {
@@ -60,16 +66,16 @@ class Renderer {
     if (this.#budget.steps > MAX_STEPS) throw this.#error(line, `the templates of the volume take more than ${MAX_STEPS} steps`)
   }
 
-  #write(line: number, text: string): void {
+  #write(line: number, kind: RenderedPart['kind'], text: string): void {
     this.#size += utf8Length(text)
     if (this.#size > MAX_FILE) throw this.#error(line, `the file would have more than ${MAX_FILE} bytes`)
-    this.#output.push(text)
+    this.#output.push({ kind, text })
   }
 
   #walk(nodes: readonly Node[], dot: Value): void {
     const mark = this.#variables.length
     for (const node of nodes) {
-      if (node.kind === 'text') this.#write(node.line, node.text)
+      if (node.kind === 'text') this.#write(node.line, 'text', node.text)
       else if (node.kind === 'output') this.#walkOutput(node.pipeline, dot)
       else if (node.kind === 'range') this.#walkRange(node.pipeline, node, dot)
       else this.#walkChoice(node.pipeline, node, dot)
@@ -84,7 +90,7 @@ class Renderer {
     if (value instanceof Missing) throw this.#missing(line, value.source)
     const text = textOf(value)
     if (text === undefined) throw this.#error(line, `${source} is ${kindOf(value)}, where one value is needed; use "range", "join" or "toJson"`)
-    this.#write(line, text)
+    this.#write(line, 'value', text)
   }
 
   #walkChoice(pipeline: Pipeline, node: Node & { kind: 'if' | 'with' | 'range' }, dot: Value): void {
@@ -150,7 +156,7 @@ class Renderer {
     this.#step(line)
     const stop = stopsAt(call.name)
     if (stop !== undefined) return this.#shortCircuit(call, dot, piped, stop)
-    const known = functionOf(call.name)
+    const known = this.#template.functions.get(call.name)
     if (known === undefined) throw this.#error(line, `the function "${call.name}" is not supported`)
     const values = call.operands.map((operand) => this.#operandValue(operand, dot))
     if (piped !== undefined) values.push(piped)
@@ -201,4 +207,10 @@ class Renderer {
  * @param data JSON data; only own properties are seen
  * @throws CodedError TEMPLATE_VALUE, one sentence that names the template, the line and the path, and quotes no value
  */
-export const renderTemplate = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget()): string => new Renderer(template, data, budget).render()
+export const renderTemplate = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget()): string =>
+  renderParts(template, data, budget)
+    .map(({ text }) => text)
+    .join('')
+
+/** The same in parts, for whoever has to know what came from where. */
+export const renderParts = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget()): readonly RenderedPart[] => new Renderer(template, data, budget).render()
