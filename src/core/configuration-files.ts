@@ -1,7 +1,8 @@
 import type { Connector, ConnectorClass } from '../api/connector.ts'
 import { isRecord, own, shown } from './json-shape.ts'
 import type { GateFailure } from './mount-gate.ts'
-import { connectorName } from './proxy-address.ts'
+import { connectorKey } from './proxy-address.ts'
+import { connectorName } from './request-identity.ts'
 import type { VolumeAttributes } from './volume-attributes.ts'
 
 type Configuration = NonNullable<NonNullable<ConnectorClass['spec']>['configurations']>[number]
@@ -56,7 +57,7 @@ export const groupByClass = (connectors: readonly Connector[], classes: Readonly
   }
   return [...groups].map(([name, members]) => {
     const found = classes.get(name)
-    if (found === undefined) throw fail('NOT_FOUND', `ConnectorClass ${shown(name)} of Connector ${members.map(connectorName).join(', ')} not found`)
+    if (found === undefined) throw fail('NOT_FOUND', `ConnectorClass ${shown(name)} of Connector ${members.map((member) => connectorName(connectorKey(member))).join(', ')} not found`)
     return { name, class: found, connectors: members }
   })
 }

@@ -4,7 +4,7 @@ import { GROUP, serviceAccountUser } from '../api/names.ts'
 import { checksRecordedAsPassed, conditionOf } from './conditions.ts'
 import type { Flags } from './feature-flags.ts'
 import { boundUid } from './pod-context.ts'
-import { buildRequest, type ConnectorKey, type PodKey } from './request-identity.ts'
+import { buildRequest, connectorName, type ConnectorKey, type PodKey } from './request-identity.ts'
 import { parseTime } from './time.ts'
 
 /** A Pod's ServiceAccount as the API server knows it; without the groups, a permission that is bound to a group would not be seen. */
@@ -98,7 +98,7 @@ const limited = (warnings: readonly string[]): string[] => {
   return shown.map(inShort)
 }
 
-export const connectorText = ({ namespace, name }: ConnectorKey): string => `Connector ${namespace}/${name}`
+export const connectorText = (connector: ConnectorKey): string => `Connector ${connectorName(connector)}`
 
 /** What the mount will refuse for; undefined when a request may be made. */
 const refusal = ({ connector, exists, mayGet }: ConnectorFact, user: string): string | undefined => {

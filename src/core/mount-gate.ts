@@ -6,6 +6,7 @@ import type { Flags } from './feature-flags.ts'
 import { connectorText } from './gate.ts'
 import { shown } from './json-shape.ts'
 import type { Mount } from './mount-call.ts'
+import { ownRequest } from './own-request.ts'
 import type { Refusal } from './refusal-status.ts'
 import type { ConnectorKey } from './request-identity.ts'
 import { standing, type Standing } from './standing.ts'
@@ -132,13 +133,30 @@ const revocation = (connector: ConnectorKey, one: Standing): Refusal[] => {
   }
 }
 
+/** The Connector is there, and the Pod's own request says that it is granted: a no then contradicts the controller. */
+const isStillGranted = ({ mount, connectors }: GateFacts, connector: ConnectorKey): boolean => {
+  const fact = connectors.find((one) => one.connector.namespace === connector.namespace && one.connector.name === connector.name)
+  if (fact?.found === undefined || fact.found.metadata.deletionTimestamp !== undefined) return false
+  return ownRequest(fact.requests, { connector, pod: mount.pod, serviceAccount: mount.serviceAccount }, fact.wasAsked).state === 'synced'
+}
+
+export type RemountVerdict =
+  | { files: true }
+  /** What it holds now. */
+  | { keep: true }
+  /** isDoubtful: the requests of the Pod say that all of this is granted. An API server that just started knows no Role yet, so it takes more than one such no. */
+  | { keep: false; refusals: Refusal[]; isDoubtful: boolean }
+
 /**
- * What a volume of a running Pod holds from now on: its files, the refusals alone, or what it holds now (`keep`). No request is made.
+ * What a volume of a running Pod holds from now on. No request is made.
  * @param holds what it holds now: one that was refused stays as it is until everything is allowed
  */
-export const decideRemount = (facts: GateFacts, holds: 'files' | 'refused' = 'files'): { keep: true } | { keep: false; refusals: Refusal[] } | { files: true } => {
+export const decideRemount = (facts: GateFacts, holds: 'files' | 'refused' = 'files'): RemountVerdict => {
   const named = standingsOf(facts)
   if (named.length > 0 && named.every(({ standing: { state } }) => state === 'allowed')) return { files: true }
   const refusals = named.flatMap(({ connector, standing: one }) => revocation(connector, one))
-  return holds === 'refused' || refusals.length === 0 ? { keep: true } : { keep: false, refusals }
+  if (holds === 'refused' || refusals.length === 0) return { keep: true }
+  // Of several, those that nothing speaks against are reason enough.
+  const certain = refusals.filter(({ connector }) => !isStillGranted(facts, connector))
+  return { keep: false, refusals: certain.length > 0 ? certain : refusals, isDoubtful: certain.length === 0 }
 }

@@ -1,4 +1,5 @@
 import type { Connector } from '../api/connector.ts'
+import { connectorText } from './gate.ts'
 import { fromBase64 } from './go-template/base64.ts'
 import { parseUrl, percentEncoded } from './go-template/url-text.ts'
 import { own } from './json-shape.ts'
@@ -20,7 +21,6 @@ export type ProxyAddressReading = { ok: true; address: ProxyAddress } | { ok: fa
 const HOST = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/
 
 export const connectorKey = ({ metadata }: Connector): ConnectorKey => ({ namespace: metadata.namespace ?? '', name: metadata.name })
-export const connectorName = (connector: Connector): string => `${connector.metadata.namespace}/${connector.metadata.name}`
 
 const bad = (problem: string): ProxyAddressReading => ({ ok: false, problem })
 
@@ -33,7 +33,7 @@ const readCaCert = (encoded: unknown): string | undefined | false => {
 
 /** The proxy as `status.proxy.httpAddress` names it. It is never made up from the name of the Connector. */
 export const readProxyAddress = (connector: Connector): ProxyAddressReading => {
-  const name = `Connector ${connectorName(connector)}`
+  const name = connectorText(connectorKey(connector))
   const given: unknown = connector.status?.proxy?.httpAddress
   const url = own(given, 'url')
   if (typeof url !== 'string' || url === '') return bad(`${name} has no proxy address (status.proxy.httpAddress.url): its ConnectorClass needs a proxy that is ready`)

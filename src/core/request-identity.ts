@@ -15,6 +15,9 @@ export interface ConnectorKey {
   name: string
 }
 
+/** As people and records write it. */
+export const connectorName = ({ namespace, name }: ConnectorKey): string => `${namespace}/${name}`
+
 /** What makes two requests the same one: the Connector, the one Pod and its ServiceAccount. */
 export interface RequestIdentity {
   connector: ConnectorKey

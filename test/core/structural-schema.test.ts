@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { Type } from 'typebox'
-import { toStructural } from '../../../hack/generate/openapi-schema.ts'
+import { toStructural } from '../../src/core/structural-schema.ts'
 
 const described = { description: 'd' }
 

@@ -1,4 +1,4 @@
-/** A schema as plain data: JSON schema as TypeBox writes it, or the structural OpenAPI v3 schema of a CustomResourceDefinition. */
+/** A schema as plain data: JSON schema as TypeBox writes it, or the structural OpenAPI v3 schema of a CustomResourceDefinition or an API of ours. */
 export type Schema = Readonly<Record<string, unknown>>
 
 /** TypeBox writes a record of string keys as this one pattern property. */

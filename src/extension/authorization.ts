@@ -1,0 +1,66 @@
+/** Whether a caller may do what he asks for: the API server's authorizers say it, and it is remembered for a moment. */
+import { createHash } from 'node:crypto'
+import type { AccessQuestion, PathQuestion } from '../api/access-review.ts'
+import type { PathPermission, Permission } from '../kube/ports.ts'
+import type { Timers } from '../kube/timers.ts'
+import type { Caller } from './review-kind.ts'
+
+export type CallerQuestion = AccessQuestion | PathQuestion
+
+/** @throws CodedError KUBE_* when there is no answer, which is none to go on with */
+export type Authorize = (caller: Caller, question: CallerQuestion) => boolean | Promise<boolean>
+
+export interface AuthorizationOptions {
+  /** How long an answer is remembered, milliseconds. Default 10,000. */
+  keepMs?: number
+  /** How many are. Default 1,000. */
+  capacity?: number
+}
+
+const MASTERS = 'system:masters'
+/** A key that is longer is kept as its digest: whoever calls may have many groups. */
+const LONGEST_KEY = 512
+
+const keyOf = ({ user, uid, groups, extra }: Caller, question: CallerQuestion): string => {
+  const key = JSON.stringify([user, uid ?? null, groups, extra, question])
+  return key.length > LONGEST_KEY ? createHash('sha256').update(key).digest('base64') : key
+}
+
+export const createAuthorization = (
+  { permission, timers }: { permission: Permission & PathPermission; timers: Timers },
+  { keepMs = 10_000, capacity = 1_000 }: AuthorizationOptions = {},
+): Authorize => {
+  /** The oldest first. */
+  const answers = new Map<string, { allowed: boolean; until: number }>()
+  const asked = new Map<string, Promise<boolean>>()
+
+  const remember = (key: string, allowed: boolean): void => {
+    answers.delete(key)
+    const [oldest] = answers.keys()
+    if (answers.size >= capacity && oldest !== undefined) answers.delete(oldest)
+    answers.set(key, { allowed, until: timers.monotonic() + keepMs })
+  }
+
+  const ask = async (key: string, { user, uid, groups, extra }: Caller, question: CallerQuestion): Promise<boolean> => {
+    const identity = { user, groups, extra, ...(uid === undefined ? {} : { uid }) }
+    try {
+      const allowed = await ('path' in question ? permission.allowsPath(identity, question) : permission.allows(identity, question))
+      remember(key, allowed)
+      return allowed
+    } finally {
+      asked.delete(key)
+    }
+  }
+
+  return (caller, question) => {
+    if (caller.groups.includes(MASTERS)) return true
+    const key = keyOf(caller, question)
+    const known = answers.get(key)
+    if (known !== undefined && timers.monotonic() < known.until) return known.allowed
+    const underWay = asked.get(key)
+    if (underWay !== undefined) return underWay
+    const answer = ask(key, caller, question)
+    asked.set(key, answer)
+    return answer
+  }
+}

@@ -1,0 +1,44 @@
+import { Counter, Histogram, type Registry } from 'prom-client'
+
+export interface ExtensionMetrics {
+  /**
+   * A review that got as far as its kind.
+   * @param verdict of the review, or `refused` when it was never asked, `error` when it has no answer
+   * @param seconds from the request's head to the answer
+   */
+  reviewed(kind: string, verdict: string, seconds: number): void
+  /** Any request, by the code of its answer. */
+  answered(code: number): void
+  /** A certificate was loaded, or what was found cannot be used. */
+  certificate(result: 'loaded' | 'refused'): void
+}
+
+/** Seconds: a review is two calls to the API server. */
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+export const createExtensionMetrics = (register: Registry): ExtensionMetrics => {
+  const registers = [register]
+  const reviews = new Counter({ name: 'access_gate_reviews_total', help: 'Reviews by kind and verdict.', labelNames: ['kind', 'verdict'], registers })
+  const duration = new Histogram({
+    name: 'access_gate_review_duration_seconds',
+    help: 'Time from the head of a review to its answer.',
+    labelNames: ['kind'],
+    buckets: BUCKETS,
+    registers,
+  })
+  const requests = new Counter({ name: 'access_gate_extension_requests_total', help: 'Requests to the extension API by the code of the answer.', labelNames: ['code'], registers })
+  const certificates = new Counter({
+    name: 'access_gate_certificate_loads_total',
+    help: 'Serving certificates loaded, or refused because they cannot be used.',
+    labelNames: ['result'],
+    registers,
+  })
+  return {
+    reviewed: (kind, verdict, seconds) => {
+      reviews.inc({ kind, verdict })
+      duration.observe({ kind }, seconds)
+    },
+    answered: (code) => requests.inc({ code }),
+    certificate: (result) => certificates.inc({ result }),
+  }
+}
