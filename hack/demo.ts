@@ -6,6 +6,8 @@ import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane } from './control-plane/start.ts'
 import { resolveNode } from './node/programs.ts'
 import type { RunningNode } from './node/start.ts'
+import { startConnections, type Connections } from './sandbox/connections.ts'
+import { playConnectionStory } from './sandbox/connection-story.ts'
 import { clusterUntil, endingSignal, whileStarting } from './sandbox/ending.ts'
 import { applySamples } from './sandbox/manifests.ts'
 import { playNodeStory } from './sandbox/node-story.ts'
@@ -15,6 +17,7 @@ import { playStory } from './sandbox/story.ts'
 
 interface Options {
   node?: true
+  extension?: true
 }
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -31,16 +34,22 @@ const run = async (options: Options): Promise<void> => {
     const cluster = clusterUntil(ending, controlPlane)
     const sandbox = await startSandbox({ cluster, log: print, logLevel: 'error', signal: ending })
     let node: RunningNode | undefined
+    let connections: Connections | undefined
     try {
       await applySamples(cluster)
       node = programs === undefined ? undefined : await startPluginNode({ cluster, programs, log: print, signal: ending })
+      connections = options.extension === true ? await startConnections({ cluster, log: print, logLevel: 'error', signal: ending }) : undefined
       const stage = { cluster, print, signal: ending }
-      const failed = [...(await playStory(stage)), ...(node === undefined ? [] : await playNodeStory(stage))]
+      const failed = [
+        ...(await playStory(stage)),
+        ...(node === undefined ? [] : await playNodeStory(stage)),
+        ...(connections === undefined ? [] : await playConnectionStory(stage, connections)),
+      ]
       print('')
       print(failed.length === 0 ? `all came out as told, in ${Math.round((Date.now() - begun) / 1000)} s` : `${failed.length} came out otherwise: ${failed.join('; ')}`)
       if (failed.length > 0) process.exitCode = 1
     } finally {
-      await Promise.all([node?.stop(), sandbox.stop()])
+      await Promise.all([node?.stop(), sandbox.stop(), connections?.stop()])
     }
   } finally {
     await controlPlane.stop()
@@ -50,6 +59,7 @@ const run = async (options: Options): Promise<void> => {
 const program = new Command('npm run demo --')
   .description('Plays the story of a gated Pod on a control plane of its own, with the real kubectl commands, and ends. KUBECONFIG is ignored.')
   .option('--node', 'go on with Pods that run, on a kubelet with the CSI plugin; needs Linux, root, containerd and runc (npm run node -- --help)')
+  .option('--extension', 'go on with the reviews and the guard of web traffic: two people, two Workspaces and an OIDC issuer')
   .allowExcessArguments(false)
   .showHelpAfterError('(add --help)')
 

@@ -1,5 +1,5 @@
 /** `npm start`: a control plane on this machine with access-gate in it, until Ctrl-C. */
-import { copyFile, rm } from 'node:fs/promises'
+import { copyFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
 import { messageOf } from '../src/errors.ts'
@@ -12,6 +12,7 @@ import { startControlPlane } from './control-plane/start.ts'
 import { resolveNode, type NodePrograms } from './node/programs.ts'
 import type { RunningNode } from './node/start.ts'
 import { APPROVAL_CONTROLLER } from './sandbox/approval-project.ts'
+import { startConnections, TEAM, WORKSPACES_HOST, type Connections } from './sandbox/connections.ts'
 import { aborted, clusterUntil, endingSignal, whileStarting } from './sandbox/ending.ts'
 import { applySamples } from './sandbox/manifests.ts'
 import { startPluginNode } from './sandbox/plugin-node.ts'
@@ -21,6 +22,7 @@ interface Options {
   port?: number
   keep?: true
   node?: true
+  extension?: true
 }
 
 const SANDBOX = fileURLToPath(new URL('../.sandbox', import.meta.url))
@@ -50,9 +52,29 @@ const withNode = [
   'k get roles,rolebindings -n connectors-shared && k delete pod build-on-node -n cicd && k get events -n connectors-shared',
 ]
 
-const commandsToTry = (kubectl: string, hasNode: boolean): string[] => [
+const USERS = ['alice', 'bob']
+const idTokenFile = (user: string): string => `${SANDBOX}/${user}.id-token`
+
+const bearer = (user: string): string => `"Authorization: Bearer $(cat .sandbox/${user}.id-token)"`
+
+/** What the reverse proxy would ask for a browser, by curl: `ask <route> <path of the browser> <header>`. */
+const withExtension = ({ authUrl }: Connections): string[] => {
+  const own = `/workspaces/${TEAM}/alice-workspace`
+  return [
+    'k create -f docs/examples/connection-access-review.yaml -o yaml; k create -f docs/examples/connector-access-review.yaml -o yaml',
+    'k create -f docs/examples/workspace-connection.yaml -o yaml --as=alice; k create -f docs/examples/workspace-connection.yaml -o yaml --as=bob',
+    'k explain connectionaccessreview.spec',
+    `ask() { curl -si -H X-Forwarded-Proto:https -H X-Forwarded-Host:${WORKSPACES_HOST} -H "X-Forwarded-Uri: $2" -H "$3" "${authUrl}/$1"; }`,
+    `ask auth ${own} ${bearer('alice')}; ask auth ${own} ${bearer('bob')}`,
+    `SESSION=$(ask auth ${own} ${bearer('alice')} | tr -d '\\r' | sed -n 's/^set-cookie: \\([^;]*\\).*/\\1/p')`,
+    `ask verify ${own}/lab "Cookie: $SESSION"; ask verify /workspaces/${TEAM}/shared-workspace "Cookie: $SESSION"`,
+  ]
+}
+
+const commandsToTry = (kubectl: string, hasNode: boolean, connections: Connections | undefined): string[] => [
   `alias k='${kubectl} --kubeconfig .sandbox/kubeconfig'`,
   ...(hasNode ? withNode : withoutNode),
+  ...(connections === undefined ? [] : withExtension(connections)),
 ]
 
 /** One at a time in a folder: the kubeconfig there belongs to the one that runs. */
@@ -68,7 +90,7 @@ interface Found {
   nodePrograms: NodePrograms | undefined
 }
 
-const runSandbox = async ({ port, keep }: Options, { binaries, nodePrograms }: Found, ending: AbortSignal): Promise<void> => {
+const runSandbox = async ({ port, keep, extension }: Options, { binaries, nodePrograms }: Found, ending: AbortSignal): Promise<void> => {
   const controlPlane = await whileStarting(ending, (signal) =>
     startControlPlane({
       binaries,
@@ -82,26 +104,29 @@ const runSandbox = async ({ port, keep }: Options, { binaries, nodePrograms }: F
     const cluster = clusterUntil(ending, controlPlane)
     const sandbox = await startSandbox({ cluster, log: print, signal: ending })
     let node: RunningNode | undefined
+    let connections: Connections | undefined
     try {
       await applySamples(cluster)
       print('samples applied: Connector connectors-shared/prod-harbor, a policy for it, ServiceAccount cicd/builder; both feature flags are on')
       node = nodePrograms === undefined ? undefined : await startPluginNode({ cluster, programs: nodePrograms, log: print, signal: ending, logLevel: 'info' })
+      connections = extension === true ? await startConnections({ cluster, log: print, signal: ending, logLevel: 'info' }) : undefined
+      if (connections !== undefined) for (const user of USERS) await writeFile(idTokenFile(user), await connections.idToken(user), { mode: 0o600 })
       await copyFile(controlPlane.adminKubeconfig, `${SANDBOX}/kubeconfig`)
       print('kubeconfig written: .sandbox/kubeconfig')
       print('ready: try these, in another terminal in this folder; Ctrl-C ends everything')
-      for (const command of commandsToTry(binaries.kubectl, node !== undefined)) print(`  ${command}`)
+      for (const command of commandsToTry(binaries.kubectl, node !== undefined, connections)) print(`  ${command}`)
       const keepAlive = setInterval(() => undefined, 60_000)
-      const deaths = [controlPlane.died, sandbox.webhook.failed, sandbox.controller.failed, ...(node === undefined ? [] : [node.died])]
+      const deaths = [controlPlane.died, sandbox.webhook.failed, sandbox.controller.failed, ...(node === undefined ? [] : [node.died]), ...(connections === undefined ? [] : [connections.extension.failed, connections.auth.failed])]
       const death = await Promise.race([aborted(ending), ...deaths])
       clearInterval(keepAlive)
       if (death !== undefined) throw new Error(death)
       print('stopping')
     } finally {
-      await Promise.all([node?.stop(), sandbox.stop()])
+      await Promise.all([node?.stop(), sandbox.stop(), connections?.stop()])
     }
   } finally {
     await controlPlane.stop()
-    await rm(`${SANDBOX}/kubeconfig`, { force: true })
+    for (const file of [`${SANDBOX}/kubeconfig`, ...USERS.map(idTokenFile)]) await rm(file, { force: true })
   }
 }
 
@@ -124,6 +149,7 @@ const program = new Command('npm start --')
   .option('--port <number>', 'port of the API server (otherwise a free one)', readPort)
   .option('--keep', 'keep the data in .sandbox/data, so that a restart finds it again')
   .option('--node', 'add a kubelet and the CSI plugin, so that Pods run; needs Linux, root, containerd and runc (npm run node -- --help)')
+  .option('--extension', 'add the reviews and the guard of web traffic: two Workspaces, two users and an OIDC issuer')
   .allowExcessArguments(false)
   .showHelpAfterError('(add --help for the options)')
 

@@ -1,17 +1,28 @@
 import path, { delimiter } from 'node:path'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
+import type { AuthOptions } from './auth/options.ts'
+import { addAuthOptions, authOptions, type AuthFlags } from './command-line/auth.ts'
+import { addCertificateOptions, certificateOptions, type CertificateFlags } from './command-line/certificate.ts'
+import { addExtensionOptions, extensionOptions, type ExtensionFlags } from './command-line/extension.ts'
+import { addRotateKeysOptions, readRotateKeysOptions, type RotateKeysFlags } from './command-line/rotate-keys.ts'
+import { absolutePath, objectName, port, socketPath, wholeNumber } from './command-line/values.ts'
 import type { ControllerOptions } from './controller/options.ts'
 import { defaultControllerOptions } from './controller/options.ts'
 import { DEFAULT_CSI_OPTIONS, type CsiOptions } from './csi/options.ts'
 import { DEFAULT_WEBHOOK_OPTIONS, type WebhookOptions } from '../webhooks/options.ts'
 import { subdomainProblem } from './core/name-rules.ts'
 import { CodedError } from './errors.ts'
+import type { ExtensionOptions } from './extension/options.ts'
+import type { RotateKeysOptions } from './jwt/rotate-keys.ts'
+import type { InClusterOptions } from './kube/in-cluster.ts'
 
 /** How a role reaches Kubernetes and what it logs. */
 export interface CommonSettings {
   /** Path of a kubeconfig, or several as KUBECONFIG joins them; left out: what KUBECONFIG names, else the ServiceAccount of the Pod that it runs in. */
   kubeconfig?: string
   context?: string
+  /** Set when there is no kubeconfig. */
+  inCluster?: InClusterOptions
   logLevel: LogLevel
 }
 
@@ -22,32 +33,36 @@ export type Settings =
   | { role: 'webhook'; common: CommonSettings; options: WebhookOptions }
   | { role: 'controller'; common: CommonSettings; options: ControllerOptions }
   | { role: 'csi'; common: CommonSettings; options: CsiOptions }
+  | { role: 'extension'; common: CommonSettings; options: ExtensionOptions }
+  | { role: 'auth'; common: CommonSettings; options: AuthOptions }
+  | { role: 'rotate-keys'; common: CommonSettings; options: RotateKeysOptions }
 
 /** What Commander collects; names follow the options. */
 interface CommonFlags {
   kubeconfig?: string
   context?: string
+  serviceAccountDir?: string
   logLevel: LogLevel
+}
+
+interface ServingFlags extends CommonFlags {
   metricsHost: string
   metricsPort: number
 }
 
-interface WebhookFlags extends CommonFlags {
+interface WebhookFlags extends ServingFlags, CertificateFlags {
   host: string
   port: number
-  tlsCertFile?: string
-  tlsKeyFile?: string
-  selfSigned?: true
   clientCaFile?: string
   drainSeconds: number
 }
 
-interface ControllerFlags extends CommonFlags {
+interface ControllerFlags extends ServingFlags {
   workers: number
   leaseName: string
 }
 
-interface CsiFlags extends CommonFlags {
+interface CsiFlags extends ServingFlags {
   nodeName?: string
   endpoint: string
   registrationDir: string
@@ -59,69 +74,38 @@ interface CsiFlags extends CommonFlags {
   tokenApi?: true
 }
 
-const wholeNumber =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`)
-    return value
-  }
-
-const port = wholeNumber(0, 65_535)
-
-const objectName = (text: string): string => {
-  const problem = subdomainProblem(text)
-  if (problem !== undefined) throw new InvalidArgumentError(`It ${problem}.`)
-  return text
-}
-
-/** The address of a unix socket holds so many bytes, its end included. */
-const MAX_SOCKET_PATH = 107
-
-const absolutePath = (text: string): string => {
-  if (!path.isAbsolute(text) || path.normalize(text) !== text || text.endsWith('/'))
-    throw new InvalidArgumentError('It must be an absolute path without "..", "//" or a slash at the end.')
-  return text
-}
-
-const socketPath = (text: string): string => {
-  if (Buffer.byteLength(text) > MAX_SOCKET_PATH) throw new InvalidArgumentError(`The path of a socket must not be longer than ${MAX_SOCKET_PATH} bytes.`)
-  return absolutePath(text)
-}
-
 const common = (command: Command): Command =>
   command
     .option('--kubeconfig <files>', `kubeconfig to use, or several joined by "${delimiter}", read as one; without it KUBECONFIG, else the ServiceAccount of the Pod this runs in`)
     .option('--context <name>', 'context of the kubeconfig; without it the current one, of several files the first that names one')
+    .option('--service-account-dir <folder>', 'use the ServiceAccount whose token and ca.crt are kept here, with KUBERNETES_SERVICE_HOST and _PORT; without it the folder of the Pod', absolutePath)
     .addOption(new Option('--log-level <level>', 'least important lines that are logged').choices(LOG_LEVELS).default('info'))
-    .option('--metrics-host <address>', 'address for /metrics, /healthz and /readyz over plain HTTP', '::')
-    .option('--metrics-port <number>', 'port for them; 0 takes a free one', port, 8080)
     .allowExcessArguments(false)
     .showHelpAfterError('(add --help for the options)')
 
-const commonSettings = ({ kubeconfig, context, logLevel }: CommonFlags, env: NodeJS.ProcessEnv): CommonSettings => {
-  const file = kubeconfig ?? env['KUBECONFIG']
-  return { logLevel, ...(file === undefined || file === '' ? {} : { kubeconfig: file }), ...(context === undefined ? {} : { context }) }
+const serving = (command: Command): Command =>
+  common(command)
+    .option('--metrics-host <address>', 'address for /metrics, /healthz and /readyz over plain HTTP', '::')
+    .option('--metrics-port <number>', 'port for them; 0 takes a free one', port, 8080)
+
+const commonSettings = ({ kubeconfig, context, serviceAccountDir, logLevel }: CommonFlags, env: NodeJS.ProcessEnv): CommonSettings => {
+  if (kubeconfig !== undefined && serviceAccountDir !== undefined) throw new CodedError('CONFIG_INVALID', 'give either --kubeconfig or --service-account-dir, not both')
+  const file = kubeconfig ?? (serviceAccountDir === undefined ? (env['KUBECONFIG'] ?? '') : '')
+  if (file !== '') return { logLevel, kubeconfig: file, ...(context === undefined ? {} : { context }) }
+  const inCluster = { host: env['KUBERNETES_SERVICE_HOST'], port: env['KUBERNETES_SERVICE_PORT'], ...(serviceAccountDir === undefined ? {} : { serviceAccountDir }) }
+  return { logLevel, inCluster }
 }
 
-const webhookOptions = (flags: WebhookFlags): WebhookOptions => {
-  const { tlsCertFile: certFile, tlsKeyFile: keyFile, selfSigned, clientCaFile } = flags
-  if (selfSigned === true && (certFile !== undefined || keyFile !== undefined))
-    throw new CodedError('CONFIG_INVALID', 'give either --self-signed or --tls-cert-file with --tls-key-file, not both')
-  const files = certFile !== undefined && keyFile !== undefined ? { kind: 'files' as const, certFile, keyFile } : undefined
-  if (selfSigned !== true && files === undefined)
-    throw new CodedError('CONFIG_INVALID', 'the webhook needs a certificate: give --tls-cert-file and --tls-key-file, or --self-signed')
-  return {
-    ...DEFAULT_WEBHOOK_OPTIONS,
-    host: flags.host,
-    port: flags.port,
-    metricsHost: flags.metricsHost,
-    metricsPort: flags.metricsPort,
-    drainMs: flags.drainSeconds * 1000,
-    ...(files === undefined ? {} : { certificate: files }),
-    ...(clientCaFile === undefined ? {} : { clientCaFile }),
-  }
-}
+const webhookOptions = (flags: WebhookFlags): WebhookOptions => ({
+  ...DEFAULT_WEBHOOK_OPTIONS,
+  host: flags.host,
+  port: flags.port,
+  metricsHost: flags.metricsHost,
+  metricsPort: flags.metricsPort,
+  certificate: certificateOptions(flags, 'webhook', DEFAULT_WEBHOOK_OPTIONS.certificate),
+  drainMs: flags.drainSeconds * 1000,
+  ...(flags.clientCaFile === undefined ? {} : { clientCaFile: flags.clientCaFile }),
+})
 
 const controllerOptions = (flags: ControllerFlags): ControllerOptions => ({
   ...defaultControllerOptions(),
@@ -167,23 +151,20 @@ export const commandLine = ({ version, env, run }: CommandLine): Command => {
     .showHelpAfterError('(add --help for the commands)')
     .addHelpText('after', '\nEach command is one role, with a ServiceAccount of its own: see docs/install.md and docs/operations.md.')
   const webhook: WebhookOptions = DEFAULT_WEBHOOK_OPTIONS
-  common(program.command('webhook'))
+  addCertificateOptions(serving(program.command('webhook')), 'the webhook configurations')
     .description('Serves the admission webhooks: keeps AccessRequests and AccessPolicies honest, and asks for access when a Pod is admitted.')
     .option('--host <address>', 'address to serve on', webhook.host)
     .option('--port <number>', 'TLS port to serve on; 0 takes a free one', port, 8443)
-    .option('--tls-cert-file <file>', 'serving certificate (PEM), read again when it changes')
-    .option('--tls-key-file <file>', 'its private key (PEM)')
-    .option('--self-signed', 'make the certificate, share it in a Secret and keep the caBundle of the webhook configurations')
     .option('--client-ca-file <file>', 'accept only callers with a certificate of these CAs (PEM): the API server alone')
     .option('--drain-seconds <number>', 'how long to serve on after SIGTERM, until the API server calls other replicas', wholeNumber(0, 600), webhook.drainMs / 1000)
     .action((flags: WebhookFlags) => run({ role: 'webhook', common: commonSettings(flags, env), options: webhookOptions(flags) }))
-  common(program.command('controller'))
+  serving(program.command('controller'))
     .description('Turns approvals into a Role and RoleBinding for one Pod, and removes them when the Pod ends.')
     .option('--workers <number>', 'how many requests are worked on at once', wholeNumber(1, 64), 16)
     .option('--lease-name <name>', 'Lease in the system namespace that the replicas share; the shipped Role allows the default alone', objectName, 'access-gate-controller')
     .action((flags: ControllerFlags) => run({ role: 'controller', common: commonSettings(flags, env), options: controllerOptions(flags) }))
   const csi = DEFAULT_CSI_OPTIONS
-  common(program.command('csi'))
+  serving(program.command('csi'))
     .description('Runs on each node: mounts Connectors into Pods once they may use them, and waits for the approval inside the mount.')
     .option('--node-name <name>', 'node that this runs on, as the API server calls it; without it NODE_NAME')
     .option('--endpoint <socket>', 'CSI socket to serve on', socketPath, csi.endpoint)
@@ -203,5 +184,14 @@ A Pod that waits says in its Events what it waits for. The DaemonSet in manifest
 `,
     )
     .action((flags: CsiFlags) => run({ role: 'csi', common: commonSettings(flags, env), options: csiOptions(flags, env) }))
+  addExtensionOptions(serving(program.command('extension')))
+    .description('Serves reviews as part of the Kubernetes API: may this user connect to that Workspace, would this ServiceAccount get that Connector?')
+    .action((flags: ServingFlags & ExtensionFlags) => run({ role: 'extension', common: commonSettings(flags, env), options: extensionOptions(flags) }))
+  addAuthOptions(common(program.command('auth')))
+    .description('Guards the web traffic of Workspaces behind a reverse proxy: signs people in, and says of each request whether it may pass.')
+    .action((flags: CommonFlags & AuthFlags) => run({ role: 'auth', common: commonSettings(flags, env), options: authOptions(flags, env) }))
+  addRotateKeysOptions(common(program.command('rotate-keys')))
+    .description('Puts a new signing key into a Secret, takes out those that nothing needs any more, and ends.')
+    .action((flags: CommonFlags & RotateKeysFlags) => run({ role: 'rotate-keys', common: commonSettings(flags, env), options: readRotateKeysOptions(flags, env) }))
   return program
 }

@@ -1,7 +1,9 @@
 import { CommanderError } from 'commander'
 import { test } from 'tap'
+import { AUTH_VARIABLES } from '../src/auth/options.ts'
 import { commandLine, type Settings } from '../src/command-line.ts'
 import { messageOf } from '../src/errors.ts'
+import { DEFAULT_EXTENSION_OPTIONS } from '../src/extension/options.ts'
 
 interface Outcome {
   settings: Settings[]
@@ -24,6 +26,9 @@ const outcomeOf = async (args: readonly string[], env: NodeJS.ProcessEnv = {}): 
   }
   return outcome
 }
+
+const OIDC = { OIDC_ISSUER_URL: 'https://issuer.example.com', OIDC_CLIENT_ID: 'workspaces', NAMESPACE: 'connectors-system' }
+const PLUGINS = 'It must be names and addresses such as aws=http://plugin.example.svc:8080,other=https://…'
 
 const WHOLE = (least: number, most: number): string => `It must be a whole number from ${least} to ${most}.`
 
@@ -55,10 +60,32 @@ const refused: Record<string, { args: string[]; says: string }> = {
     args: ['csi', '--node-name', 'n', '--state-dir', '/var/../etc'],
     says: `error: option '--state-dir <folder>' argument '/var/../etc' is invalid. It must be an absolute path without "..", "//" or a slash at the end.`,
   },
+  'a kubeconfig beside a ServiceAccount': {
+    args: ['controller', '--kubeconfig', 'a', '--service-account-dir', '/account'],
+    says: 'give either --kubeconfig or --service-account-dir, not both',
+  },
   'two sources of a certificate': {
     args: ['webhook', '--self-signed', '--tls-key-file', 'tls.key'],
     says: 'give either --self-signed or --tls-cert-file with --tls-key-file, not both',
   },
+  'an extension without a certificate': { args: ['extension'], says: 'the extension needs a certificate: give --tls-cert-file and --tls-key-file, or --self-signed' },
+  'a token without an end': { args: ['extension', '--jwt-ttl', '0s'], says: "error: option '--jwt-ttl <duration>' argument '0s' is invalid. It must be a duration such as 90s or 5m, from 10s to 1h." },
+  'a token that is as good as a session': { args: ['extension', '--jwt-ttl', '2h'], says: "error: option '--jwt-ttl <duration>' argument '2h' is invalid. It must be a duration such as 90s or 5m, from 10s to 1h." },
+  'another resource of the review': {
+    args: ['extension', '--review-resource', 'pods'],
+    says: "error: option '--review-resource <resource>' argument 'pods' is invalid. Allowed choices are workspaces/connection, workspaceconnections.",
+  },
+  'a plugin without an address': { args: ['extension', '--plugin-endpoints', 'aws'], says: `error: option '--plugin-endpoints <name=url,…>' argument 'aws' is invalid. ${PLUGINS}` },
+  'a plugin at a file': { args: ['extension', '--plugin-endpoints', 'aws=file:///etc/passwd'], says: `error: option '--plugin-endpoints <name=url,…>' argument 'aws=file:///etc/passwd' is invalid. ${PLUGINS}` },
+  'a plugin that is named twice': {
+    args: ['extension', '--plugin-endpoints', 'a=http://one,a=http://two'],
+    says: "error: option '--plugin-endpoints <name=url,…>' argument 'a=http://one,a=http://two' is invalid. It names a twice.",
+  },
+  'auth without an issuer': {
+    args: ['auth', '--namespace', 'connectors-system'],
+    says: 'OIDC_ISSUER_URL (--oidc-issuer-url) must be set: ENABLE_OAUTH or ENABLE_LOGIN is on, and they take tokens of that issuer',
+  },
+  'keys of no Secret': { args: ['rotate-keys', '--secret-namespace', 'a'], says: 'SECRET_NAME must be set: it says which Secret holds the signing keys' },
 }
 
 for (const [what, { args, says }] of Object.entries(refused)) {
@@ -132,12 +159,68 @@ await test('the CSI plugin needs its node alone, and gets what was asked for', a
   })
 })
 
+await test('the extension gets what was asked for', async (t) => {
+  const flags = ['--self-signed', '--port=0', '--metrics-port=9', '--authenticate-tokens', '--review-resource=workspaceconnections', '--review-authenticated-group']
+  const more = ['--jwt-ttl=90s', '--new-key-use-delay=0s', '--plugin-endpoints', 'aws=http://plugin.example.svc:8080, other=https://other.example/x', '--drain-seconds=3']
+  const { settings } = await outcomeOf(['extension', ...flags, ...more])
+  t.strictSame(settings[0]?.role, 'extension')
+  t.strictSame(settings[0]?.options, {
+    ...DEFAULT_EXTENSION_OPTIONS,
+    port: 0,
+    metricsPort: 9,
+    authenticateTokens: true,
+    reviewResource: 'workspaceconnections',
+    reviewAuthenticatedGroup: true,
+    tokenTtlMs: 90_000,
+    newKeyUseDelayMs: 0,
+    pluginEndpoints: new Map([
+      ['aws', 'http://plugin.example.svc:8080'],
+      ['other', 'https://other.example/x'],
+    ]),
+    drainMs: 3_000,
+  })
+})
+
+await test('the extension of the shipped manifests has the defaults, but for its certificate', async (t) => {
+  const { settings } = await outcomeOf(['extension', '--tls-cert-file', 'tls.crt', '--tls-key-file', 'tls.key'])
+  t.strictSame(settings[0]?.options, { ...DEFAULT_EXTENSION_OPTIONS, certificate: { kind: 'files', certFile: 'tls.crt', keyFile: 'tls.key' } })
+})
+
+await test('every setting of auth is an option, whose help names the variable', async (t) => {
+  const { output } = await outcomeOf(['auth', '--help'])
+  for (const variable of AUTH_VARIABLES) t.match(output, new RegExp(`--${variable.toLowerCase().replaceAll('_', '-')} <[^>]+> .*\\(${variable}\\)`), variable)
+})
+
+await test('auth takes its settings from the environment, and from an option before that', async (t) => {
+  const fromEnvironment = await outcomeOf(['auth'], { ...OIDC, PORT: '81', JWT_EXPIRATION: '2h', ENABLE_LOGIN: 'true' })
+  t.match(fromEnvironment.settings, [{ role: 'auth', options: { port: 81, jwt: { ttlMs: 7_200_000 }, enableLogin: true, namespace: 'connectors-system' } }])
+  const fromOptions = await outcomeOf(['auth', '--port', '0', '--jwt-expiration=30m', '--enable-login', 'false'], { ...OIDC, PORT: '81', JWT_EXPIRATION: '2h', ENABLE_LOGIN: 'true' })
+  t.match(fromOptions.settings, [{ role: 'auth', options: { port: 0, jwt: { ttlMs: 1_800_000 }, enableLogin: false } }])
+})
+
+await test('the job of the keys takes its settings from the environment, and from an option before that', async (t) => {
+  const env = { SECRET_NAME: 'keys', SECRET_NAMESPACE: 'a', TOKEN_TTL: '1h', ROTATION_INTERVAL: '15m' }
+  const asked = async (args: string[]): Promise<unknown> => (await outcomeOf(['rotate-keys', ...args], env)).settings[0]?.options
+  t.strictSame(await asked([]), { namespace: 'a', secretName: 'keys', keep: 5, tokenTtlMs: 3_600_000, dryRun: false })
+  t.strictSame(await asked(['--secret-name', 'others', '--token-ttl', '5m', '--number-of-keys', '3', '--dry-run']), { namespace: 'a', secretName: 'others', keep: 3, tokenTtlMs: 300_000, dryRun: true })
+})
+
 const kubeconfigs: Record<string, { args: string[]; env: NodeJS.ProcessEnv; common: object }> = {
   'the option goes before the environment': { args: ['--kubeconfig', 'a', '--context', 'c'], env: { KUBECONFIG: 'b' }, common: { logLevel: 'info', kubeconfig: 'a', context: 'c' } },
   'the environment is next': { args: [], env: { KUBECONFIG: 'b' }, common: { logLevel: 'info', kubeconfig: 'b' } },
   'several are handed on together': { args: [], env: { KUBECONFIG: 'a:b' }, common: { logLevel: 'info', kubeconfig: 'a:b' } },
   'also as an option': { args: ['--kubeconfig', 'a:b'], env: {}, common: { logLevel: 'info', kubeconfig: 'a:b' } },
-  'an empty variable is none': { args: [], env: { KUBECONFIG: '' }, common: { logLevel: 'info' } },
+  'an empty variable is none, and the Pod speaks for itself': { args: [], env: { KUBECONFIG: '' }, common: { logLevel: 'info', inCluster: { host: undefined, port: undefined } } },
+  'in a Pod its environment says where the API server is': {
+    args: [],
+    env: { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' },
+    common: { logLevel: 'info', inCluster: { host: 'fd00::1', port: '443' } },
+  },
+  'the folder of a ServiceAccount goes before the environment': {
+    args: ['--service-account-dir', '/account'],
+    env: { KUBECONFIG: 'b', KUBERNETES_SERVICE_HOST: '10.0.0.1', KUBERNETES_SERVICE_PORT: '443' },
+    common: { logLevel: 'info', inCluster: { serviceAccountDir: '/account', host: '10.0.0.1', port: '443' } },
+  },
 }
 
 for (const [what, { args, env, common }] of Object.entries(kubeconfigs)) {

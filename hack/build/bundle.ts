@@ -37,6 +37,12 @@ const BANNER = [
 ].join('\n')
 
 /**
+ * V8 keeps the text of a program for as long as it runs, with one byte a character where all are ASCII, and else two: 5 MB more. The
+ * bundler writes strings and names in ASCII and drops comments; regular expressions are left, where an escape means the same.
+ */
+const inAscii = (code: string): string => code.replaceAll(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+/**
  * Makes one executable file of the program and all its packages, and a file with their licences.
  * @throws Error when the code cannot be bundled, or a package may not be shipped
  */
@@ -65,7 +71,7 @@ export const bundle = async ({ root, entry, outDir, name }: BundleOptions): Prom
   const output = textOf(file)
   if (output === undefined) throw new Error(`the bundler wrote no ${file}`)
   // The bundler keeps the first line of an entry that has one, in front of the banner.
-  const code = output.startsWith('#!') ? output : `${FIRST_LINE}${output}`
+  const code = inAscii(output.startsWith('#!') ? output : `${FIRST_LINE}${output}`)
   const packages = await Promise.all(packageFolders(Object.keys(result.metafile.inputs)).map((folder) => readBundledPackage(join(root, folder))))
 
   await rm(outDir, { recursive: true, force: true })

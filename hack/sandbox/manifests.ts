@@ -1,6 +1,8 @@
-/** The shipped manifests, changed only where this machine is no cluster: Services lead to it, and webhooks listen on a port of it. */
+/** The shipped manifests, changed only where this machine is no cluster: Services lead to it, and webhooks and the extension listen on a port of it. */
 import { fileURLToPath } from 'node:url'
 import { parseAllDocuments, stringify } from 'yaml'
+import { GROUP } from '../../src/api/names.ts'
+import { WORKSPACE_GROUP } from '../../src/api/workspace.ts'
 import type { ClusterAccess, ClusterDescription } from '../control-plane/cluster-access.ts'
 import { applyApprovalProject } from './approval-project.ts'
 
@@ -13,15 +15,23 @@ interface Manifest {
   webhooks?: { clientConfig: { service?: { port?: number } } }[]
 }
 
-/** @param webhookPort where the webhook listens on this machine */
-export const localise = (object: Manifest, webhookPort: number): Manifest => {
+interface ApiServiceSpec {
+  service?: { port?: number }
+}
+
+/** @param port where the API server is to call on this machine */
+export const localise = (object: Manifest, port: number): Manifest => {
   // The API server resolves a Service of this type to its name: localhost.
   if (object.kind === 'Service') return { ...object, spec: { type: 'ExternalName', externalName: 'localhost' } }
-  if (object.webhooks === undefined) return object
   // The port that is dialled is the one named here, not a port of the Service.
+  if (object.kind === 'APIService') {
+    const spec: ApiServiceSpec = object.spec ?? {}
+    return { ...object, spec: { ...spec, service: { ...spec.service, port } } }
+  }
+  if (object.webhooks === undefined) return object
   const webhooks = object.webhooks.map((webhook) => {
     const { service } = webhook.clientConfig
-    return service === undefined ? webhook : { ...webhook, clientConfig: { ...webhook.clientConfig, service: { ...service, port: webhookPort } } }
+    return service === undefined ? webhook : { ...webhook, clientConfig: { ...webhook.clientConfig, service: { ...service, port } } }
   })
   return { ...object, webhooks }
 }
@@ -39,16 +49,24 @@ const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDe
 /** Where the webhook's certificate comes from; `cert-manager` needs its definitions in the cluster. */
 export type CertificateForm = 'self-signed' | 'cert-manager'
 
-/** Definitions first, and served, before anything that needs them. */
-export const applyManifests = async (cluster: ClusterAccess, webhookPort: number, form: CertificateForm = 'self-signed'): Promise<void> => {
-  const objects = (await Promise.all([form, 'connectors-crds'].map((name) => render(cluster, name)))).flat()
+/** Definitions first, and served, before anything that needs them. @param group label of the definitions */
+const applyFolders = async (cluster: ClusterAccess, folders: readonly string[], group: string, port: number): Promise<void> => {
+  const objects = (await Promise.all(folders.map((name) => render(cluster, name)))).flat()
   await apply(cluster, objects.filter(isDefinition))
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '-l', 'group=connectors.alauda.io'])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '-l', `group=${group}`])
   await apply(
     cluster,
-    objects.filter((object) => !isDefinition(object)).map((object) => localise(object, webhookPort)),
+    objects.filter((object) => !isDefinition(object)).map((object) => localise(object, port)),
   )
 }
+
+/** @param webhookPort where the webhook listens on this machine */
+export const applyManifests = (cluster: ClusterAccess, webhookPort: number, form: CertificateForm = 'self-signed'): Promise<void> =>
+  applyFolders(cluster, [form, 'connectors-crds'], GROUP, webhookPort)
+
+/** What is optional: the extension, self-signed, auth, and the definitions of Workspaces. @param extensionPort where the extension listens on this machine */
+export const applyConnectionManifests = (cluster: ClusterAccess, extensionPort: number): Promise<void> =>
+  applyFolders(cluster, ['workspace-crds', 'extension-self-signed', 'auth'], WORKSPACE_GROUP, extensionPort)
 
 const SAMPLES = fileURLToPath(new URL('samples.yaml', import.meta.url))
 

@@ -36,7 +36,7 @@ export interface Sandbox {
 }
 
 /** A role's own account: what the manifests do not allow it fails here as well. */
-const clientFor = async (cluster: ClusterAccess, name: string): Promise<KubeClient> => {
+export const clientFor = async (cluster: ClusterAccess, name: string): Promise<KubeClient> => {
   const token = await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name, { seconds: TOKEN_SECONDS })
   return createClient({ kubeconfig: await cluster.kubeconfigFor({ name, token }), userAgent: `access-gate sandbox ${name}` })
 }

@@ -1,4 +1,4 @@
-/** How a story is told: a real kubectl command for each step, what it said, and whether that is what was told. */
+/** How a story is told: a real kubectl command for each step, or a question over HTTP, what was said, and whether that is what was told. */
 import { relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ClusterAccess, KubectlResult } from '../control-plane/cluster-access.ts'
@@ -13,9 +13,20 @@ export interface Stage {
   boundMs?: number
 }
 
+/** What curl would ask. */
+export interface HttpQuestion {
+  url: string
+  headers: Readonly<Record<string, string>>
+}
+
 export interface Step {
   title: string
+  /** Of kubectl. */
   args: string[]
+  /** Asked in place of kubectl; made when its turn has come, as it may hold what an earlier step heard. An answer from 400 on counts as a failure. */
+  curl?: () => HttpQuestion
+  /** Told what was said, with its tokens. */
+  heard?: (output: string) => void
   /** What must come out: words in the output, all of it, and whether kubectl is to fail. */
   expect: { fails?: boolean; says?: string[]; saysNot?: string[]; exactly?: string }
   /** The answer follows from a change that every part of the cluster learns of in its own time: ask again for so many milliseconds. */
@@ -50,11 +61,26 @@ const shown = (argument: string): string => {
   return /^[\w./:=@,-]+$/.test(text) ? text : `'${text}'`
 }
 
+/** As `curl -i` shows it, without the headers that are the same for every answer. */
+const askHttp = async ({ url, headers }: HttpQuestion, signal: AbortSignal): Promise<KubectlResult> => {
+  const answer = await fetch(url, { headers, redirect: 'manual', signal })
+  const told = ['location', 'set-cookie'].flatMap((name) => (answer.headers.has(name) ? [`${name}: ${answer.headers.get(name)}`] : []))
+  const stdout = [`HTTP ${answer.status}`, ...told, await answer.text()].join('\n')
+  return { stdout, stderr: '', code: answer.status < 400 ? 0 : 22 }
+}
+
+const commandOf = ({ args }: Step, question: HttpQuestion | undefined): string => {
+  if (question === undefined) return `kubectl ${args.map(shown).join(' ')}`
+  const headers = Object.entries(question.headers).map(([name, value]) => `-H ${shown(`${name}: ${value}`)}`)
+  return `curl -i ${headers.join(' ')} ${shown(question.url)}`.replaceAll(TOKEN, '<token>')
+}
+
 /** @returns undefined when it took longer than the bound */
-const ask = async ({ cluster, signal, boundMs = BOUND_MS }: Stage, args: readonly string[]): Promise<KubectlResult | undefined> => {
+const ask = async ({ cluster, signal, boundMs = BOUND_MS }: Stage, { args }: Step, question: HttpQuestion | undefined): Promise<KubectlResult | undefined> => {
   const bound = AbortSignal.timeout(boundMs)
+  const either = AbortSignal.any([signal, bound])
   try {
-    return await cluster.kubectl(args, { allowFailure: true, signal: AbortSignal.any([signal, bound]) })
+    return await (question === undefined ? cluster.kubectl(args, { allowFailure: true, signal: either }) : askHttp(question, either))
   } catch (error) {
     signal.throwIfAborted()
     if (bound.aborted) return undefined
@@ -66,13 +92,15 @@ const play = async (stage: Stage, step: Step): Promise<string | undefined> => {
   const { print, signal, boundMs = BOUND_MS } = stage
   signal.throwIfAborted()
   print(`\n# ${step.title}`)
-  print(`$ kubectl ${step.args.map(shown).join(' ')}`)
+  const question = step.curl?.()
+  print(`$ ${commandOf(step, question)}`)
   const until = Date.now() + (step.within ?? 0)
-  let result = await ask(stage, step.args)
+  let result = await ask(stage, step, question)
   while (result !== undefined && problemOf(step, result) !== undefined && Date.now() < until) {
     await unlessAborted(signal, delay(ASK_AGAIN_MS))
-    result = await ask(stage, step.args)
+    result = await ask(stage, step, question)
   }
+  if (result !== undefined) step.heard?.(outputOf(result, step))
   const output = result === undefined ? '' : outputOf(result, step).replaceAll(TOKEN, '<token>')
   if (output !== '') print(output)
   const problem = result === undefined ? `it did not end within ${boundMs / 1000} s` : problemOf(step, result)

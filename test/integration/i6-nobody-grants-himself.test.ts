@@ -1,7 +1,7 @@
 import { t, test } from 'tap'
 import { stringify } from 'yaml'
 import type { AccessRequest } from '../../src/api/access-request.ts'
-import { ANNOTATION, API_VERSION, GRANT_PREFIX, GROUP, SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
+import { ANNOTATION, API_VERSION, GRANT_PREFIX, GROUP, LABEL, SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import type { PolicyRule } from '../../src/api/rbac.ts'
 import { grantName } from '../../src/core/grant.ts'
 import { STATUS_WRITER_MESSAGE } from '../../src/core/request-rules.ts'
@@ -176,6 +176,21 @@ await test('I6 who asked cannot be forged, neither at first nor later', async (s
   subtest.equal(await requester('forged'), MALLORY)
   await world.kubectl(['annotate', 'accessrequest', 'forged', `${ANNOTATION.requestedBy}-`, ...asMallory])
   subtest.equal(await requester('forged'), MALLORY)
+})
+
+const labels = async (): Promise<object | undefined> => (await kube.get(ACCESS_REQUESTS, shared, 'labelled'))?.metadata.labels
+
+await test('I6 the labels by which requests are found say what the spec says, whoever changes them by hand', async (subtest) => {
+  const kubectl = (...args: string[]) => world.kubectl([...args, ...asMallory])
+  await cluster.kubectl(['create', '-f', '-', ...asMallory], { input: request('labelled', 'nobody') })
+  const own = { [LABEL.contextKind]: 'Pod', [LABEL.contextName]: 'nobody', [LABEL.contextNamespace]: work, [LABEL.connector]: 'harbor' }
+  subtest.strictSame(await labels(), own)
+  await kubectl('label', '--overwrite', 'accessrequest', 'labelled', ...Object.keys(own).map((label) => `${label}=other`))
+  subtest.strictSame(await labels(), own, 'changed')
+  await kubectl('label', 'accessrequest', 'labelled', ...Object.keys(own).map((label) => `${label}-`))
+  subtest.strictSame(await labels(), own, 'removed')
+  await kubectl('label', 'accessrequest', 'labelled', 'team=a')
+  subtest.strictSame(await labels(), { ...own, team: 'a' }, 'others are anybody’s')
 })
 
 await test('I6 the request of the hook names who created the Pod', async (subtest) => {

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'tap'
-import { waitFor } from '../../hack/control-plane/cluster-access.ts'
 import { FLAG, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import { testControlPlane } from '../support/control-plane.ts'
 import { MANIFESTS, manifestOf } from '../support/manifests.ts'
+import { rightsIn } from '../support/rights.ts'
 import { applyShippedGround, kustomize, yamlOf } from '../support/shipped-ground.ts'
 
 const cluster = testControlPlane()
@@ -13,31 +13,7 @@ await applyShippedGround(cluster)
 const webhook = serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.webhook)
 const controller = serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)
 
-/** Reads `verb [group:]resource[/subresource] [name]`; the group is ours when left out, `core` for none. */
-const attributesOf = (question: string, namespace: string): object => {
-  const [verb, path = '', name] = question.split(' ')
-  const [, group = 'connectors.alauda.io', resource, subresource] = /^(?:([a-z0-9.-]+):)?([a-z]+)(?:\/([a-z]+))?$/.exec(path) ?? []
-  return { verb, namespace, group: group === 'core' ? '' : group, resource, ...(subresource && { subresource }), ...(name && { name }) }
-}
-
-const can = async (user: string, question: string, namespace: string): Promise<boolean> => {
-  const groups = ['system:authenticated', ...(user.startsWith('system:serviceaccount:') ? ['system:serviceaccounts', `system:serviceaccounts:${SYSTEM_NAMESPACE}`] : [])]
-  const { status, text } = await cluster.call('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
-    apiVersion: 'authorization.k8s.io/v1',
-    kind: 'SubjectAccessReview',
-    spec: { user, groups, resourceAttributes: attributesOf(question, namespace) },
-  })
-  if (status !== 201) throw new Error(text)
-  const review: { status: { allowed: boolean } } = JSON.parse(text)
-  return review.status.allowed
-}
-
-/** The API server's authorizer takes a moment to follow a new binding, and aggregated roles are filled in by a controller. */
-const untilAllowed = (user: string, question: string, namespace: string): Promise<void> =>
-  waitFor(`the right of ${user} to ${question}`, 30_000, () => can(user, question, namespace))
-
-const answers = async (user: string, questions: Record<string, boolean>, namespace: string): Promise<Record<string, boolean>> =>
-  Object.fromEntries(await Promise.all(Object.keys(questions).map(async (question) => [question, await can(user, question, namespace)] as const)))
+const { may: can, untilAllowed, answers } = rightsIn(cluster)
 
 const accounts: { user: string; namespace: string; may: Record<string, boolean> }[] = [
   {

@@ -49,6 +49,14 @@ await test('it runs on every Linux node, whatever that is tainted with, and goes
   t.match(pod, { nodeSelector: { 'kubernetes.io/os': 'linux' }, tolerations: [{ operator: 'Exists', key: undefined }], priorityClassName: 'system-node-critical' })
 })
 
+await test('nor on a node that is none: virtual ones have no folders of kubelet', async (t) => {
+  const matchExpressions = [
+    { key: 'type', operator: 'NotIn', values: ['virtual-kubelet'] },
+    { key: 'eks.amazonaws.com/compute-type', operator: 'NotIn', values: ['fargate'] },
+  ]
+  t.match(pod, { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions }] } } } })
+})
+
 await test('two of them never share a node: there is one socket', async (t) => {
   t.strictSame(spec.updateStrategy, { rollingUpdate: { maxUnavailable: '10%' } })
 })

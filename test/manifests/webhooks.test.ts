@@ -1,7 +1,7 @@
 import { evaluate } from '@marcbachmann/cel-js'
 import { test } from 'tap'
 import { CREATED_OR_SPEC_CHANGED } from '../../hack/generate/admission-policies.ts'
-import { ANNOTATION, CSI_DRIVER, GROUP, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE, VERSION } from '../../src/api/names.ts'
+import { ANNOTATION, CSI_DRIVER, GROUP, LABEL, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE, VERSION } from '../../src/api/names.ts'
 import { manifestOf, readManifests } from '../support/manifests.ts'
 
 const base = await readManifests('base')
@@ -17,9 +17,11 @@ const MOUNTS = `has(object.spec.volumes) && object.spec.volumes.exists(v, has(v.
 const NOT_THE_CONTROLLER = `request.userInfo.username != '${serviceAccountUser(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller)}'`
 
 const REQUESTER = `metadata.?annotations[?'${ANNOTATION.requestedBy}']`
-const CREATED_OR_SPEC_OR_REQUESTER_CHANGED = {
-  name: 'created-or-spec-or-requester-changed',
-  expression: `${CREATED_OR_SPEC_CHANGED.expression} || object.${REQUESTER} != oldObject.${REQUESTER}`,
+const OWN_LABELS = [LABEL.contextKind, LABEL.contextName, LABEL.contextNamespace, LABEL.connector].map((label) => `'${label}'`).join(', ')
+const OWN_LABELS_CHANGED = `[${OWN_LABELS}].exists(label, object.metadata.?labels[?label] != oldObject.metadata.?labels[?label])`
+const CREATED_OR_SPEC_OR_OWN_METADATA_CHANGED = {
+  name: 'created-or-spec-or-requester-or-own-labels-changed',
+  expression: `${CREATED_OR_SPEC_CHANGED.expression} || object.${REQUESTER} != oldObject.${REQUESTER} || ${OWN_LABELS_CHANGED}`,
 }
 
 const always = { matchPolicy: 'Equivalent', admissionReviewVersions: ['v1'] }
@@ -40,7 +42,7 @@ await test('the mutating hooks', async (t) => {
       ...requests,
       name: 'access-request.connectors.alauda.io',
       clientConfig: clientConfig('/mutate/access-request'),
-      matchConditions: [CREATED_OR_SPEC_OR_REQUESTER_CHANGED],
+      matchConditions: [CREATED_OR_SPEC_OR_OWN_METADATA_CHANGED],
       reinvocationPolicy: 'IfNeeded',
     },
     { ...pods, name: 'pod.connectors.alauda.io', clientConfig: clientConfig('/mutate/pod'), sideEffects: 'None', reinvocationPolicy: 'IfNeeded' },

@@ -1,4 +1,6 @@
-import { test } from 'tap'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { test, type Test } from 'tap'
 import { playSteps, type Stage, type Step } from '../../../hack/sandbox/stage.ts'
 import type { KubectlResult } from '../../../hack/control-plane/cluster-access.ts'
 import { run } from '../../../hack/control-plane/run.ts'
@@ -68,6 +70,42 @@ await test('a token is judged as it is and never shown', async (t) => {
   const { stage, lines } = stageOf(said(`http://a%2Fb:${token}@proxy`))
   t.strictSame(await playSteps(stage, [step({ expect: { says: [':eyJ'] } })]), [])
   t.equal(lines.at(-2), 'http://a%2Fb:<token>@proxy')
+})
+
+const TOKEN = ['eyJhbGciOiJIUzM4NCJ9', 'eyJQYXRoIjoiL2EifQ', 'c2lnbmF0dXJl'].join('.')
+
+/** A server of one answer, on loopback. */
+const serverOf = async (t: Pick<Test, 'teardown'>, status: number): Promise<{ url: string; asked: string[] }> => {
+  const asked: string[] = []
+  const server = createServer(({ url, headers }, answer) => {
+    asked.push(`${url} ${String(headers['x-forwarded-uri'])}`)
+    answer.writeHead(status, { location: '/there', 'set-cookie': `session=${TOKEN}; Path=/` }).end('all of it')
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/verify`, asked }
+}
+
+await test('a step may ask over HTTP: shown as curl would ask, a redirect is not followed, and the next one is made of what was heard', async (t) => {
+  const { url, asked } = await serverOf(t, 303)
+  const { stage, lines } = stageOf()
+  let heard = ''
+  const first = step({ args: [], curl: () => ({ url, headers: { 'X-Forwarded-Uri': '/a b' } }), heard: (output) => (heard = output), expect: { says: ['HTTP 303', 'location: /there', 'all of it'] } })
+  const next = step({ args: [], curl: () => ({ url, headers: { Cookie: /session=\S+(?=;)/.exec(heard)?.[0] ?? '' } }) })
+  t.strictSame(await playSteps(stage, [first, next]), [])
+  t.strictSame(asked, ['/verify /a b', '/verify undefined'])
+  t.match(heard, `set-cookie: session=${TOKEN}; Path=/`)
+  t.equal(lines[1], `$ curl -i -H 'X-Forwarded-Uri: /a b' ${url}`)
+  t.equal(lines[5], `$ curl -i -H 'Cookie: session=<token>' ${url}`)
+  t.notMatch(lines.join('\n'), TOKEN)
+})
+
+await test('an answer that refuses is a failure', async (t) => {
+  const { url } = await serverOf(t, 403)
+  const { stage, lines } = stageOf()
+  const curl = () => ({ url, headers: {} })
+  t.strictSame(await playSteps(stage, [step({ args: [], curl, expect: { fails: true, says: ['HTTP 403'] } }), step({ args: [], curl })]), ['It is told'])
+  t.equal(lines.at(-1), '=> NOT as told: it failed with 22')
 })
 
 const hanging: Stage['cluster'] = {
