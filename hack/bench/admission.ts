@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import jsonPatch from 'fast-json-patch'
 import { isRecord } from '../../src/core/json-shape.ts'
 import { freePort } from '../control-plane/free-port.ts'
-import { writeKubeconfig } from '../control-plane/kubeconfig.ts'
 import { goProgram } from '../go-programs/go-program.ts'
 import { fullRequestReview, sparseRequestReview, updateReview } from './admission-reviews.ts'
 import { interleave, ratiosOf } from './interleave.ts'
@@ -50,10 +49,9 @@ interface Round {
 
 const startOurs = async (env: BenchEnv, files: ServingFiles): Promise<Contestant> => {
   // These hooks decide by what they are sent: there is no API server, and none is called.
-  const kubeconfig = join(env.folder, 'kubeconfig')
-  await writeKubeconfig(kubeconfig, { server: `https://${LOOPBACK}:${await freePort()}`, caPem: files.ca, name: 'nobody', token: 'none' })
+  const nobody = { server: `https://${LOOPBACK}:${await freePort()}`, caPem: files.ca, token: 'none' }
   const port = await freePort()
-  const { process: server } = await startRole(env, 'ours', kubeconfig, webhookArgs(port, files))
+  const { process: server } = await startRole(env, 'ours', nobody, webhookArgs(port, files))
   return { name: 'ours', port, process: server }
 }
 

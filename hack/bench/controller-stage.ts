@@ -5,6 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { AccessRequest } from '../../src/api/access-request.ts'
 import type { KubeObject } from '../../src/api/meta.ts'
 import { CSI_DRIVER, LABEL, SERVICE_ACCOUNT, serviceAccountUser, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
@@ -18,6 +19,7 @@ import { waitFor } from '../control-plane/cluster-access.ts'
 import { freePort } from '../control-plane/free-port.ts'
 import { APPROVAL_CONTROLLER, approvalControllerToken } from '../sandbox/approval-project.ts'
 import { applyManifests, applySamples } from '../sandbox/manifests.ts'
+import { writePodAccount } from './pod-account.ts'
 import { cpuMicroseconds, rssMegabytes } from './process-figures.ts'
 import type { BenchEnv } from './section.ts'
 import { LOOPBACK } from './servers.ts'
@@ -115,11 +117,13 @@ const end = async (child: ChildProcess): Promise<void> => {
   clearTimeout(late)
 }
 
-const startController = async (bundle: string, cluster: ControlPlane): Promise<{ child: ChildProcess; running: ControllerProcess }> => {
+const startController = async (bundle: string, cluster: ControlPlane, folder: string): Promise<{ child: ChildProcess; running: ControllerProcess }> => {
   const port = await freePort()
-  const kubeconfig = await controllerKubeconfig(cluster)
-  const args = [bundle, 'controller', `--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${port}`, '--log-level=warn']
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const { server, caPem } = cluster
+  const token = await cluster.serviceAccountToken(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller, { seconds: TOKEN_SECONDS })
+  const pod = await writePodAccount(join(folder, 'controller-account'), { server, caPem, token })
+  const args = [bundle, 'controller', ...pod.args, `--metrics-host=${LOOPBACK}`, `--metrics-port=${port}`, '--log-level=warn']
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...pod.env } })
   await once(child, 'spawn')
   const { pid } = child
   if (pid === undefined) throw new Error('the controller has no process id')
@@ -146,18 +150,18 @@ const startController = async (bundle: string, cluster: ControlPlane): Promise<{
 export const openStage = async (env: BenchEnv): Promise<Stage> => {
   const [bundle, cluster] = await Promise.all([env.bundle(), env.cluster()])
   await prepare(cluster)
-  const client = (kubeconfig: string, userAgent: string): KubeClient => {
-    const made = createClient({ kubeconfig, userAgent, requestTimeoutMs: 60_000 })
+  const client = async (kubeconfig: string, userAgent: string): Promise<KubeClient> => {
+    const made = await createClient({ kubeconfig, userAgent, requestTimeoutMs: 60_000 })
     env.atEnd(() => made.close())
     return made
   }
   return {
     cluster,
-    admin: client(cluster.adminKubeconfig, 'access-gate bench'),
-    approver: client(await cluster.kubeconfigFor({ name: APPROVAL_CONTROLLER, token: await approvalControllerToken(cluster) }), 'access-gate bench approver'),
+    admin: await client(cluster.adminKubeconfig, 'access-gate bench'),
+    approver: await client(await cluster.kubeconfigFor({ name: APPROVAL_CONTROLLER, token: await approvalControllerToken(cluster) }), 'access-gate bench approver'),
     asController: async (userAgent) => client(await controllerKubeconfig(cluster), userAgent),
     startController: async () => {
-      const { child, running } = await startController(bundle, cluster)
+      const { child, running } = await startController(bundle, cluster, env.folder)
       env.atEnd(() => end(child))
       return running
     },

@@ -29,7 +29,7 @@ export interface PluginPlaces {
 
 /** Resolves when the plugin is ready; it ends with the section. */
 export const startPlugin = async (env: BenchEnv, cluster: ControlPlane, { nodeName, socket, kubeletDir, registrationDir }: PluginPlaces, more: readonly string[] = []): Promise<RoleProcess> => {
-  const { kubeconfig } = await accountOf(cluster, SERVICE_ACCOUNT.csi)
+  const account = await accountOf(cluster, SERVICE_ACCOUNT.csi)
   const args = [
     'csi',
     `--node-name=${nodeName}`,
@@ -40,7 +40,7 @@ export const startPlugin = async (env: BenchEnv, cluster: ControlPlane, { nodeNa
     '--log-level=warn',
     ...more,
   ]
-  return startRole(env, `csi-${nodeName}`, kubeconfig, args, NODE_OPTIONS)
+  return startRole(env, `csi-${nodeName}`, account, args, NODE_OPTIONS)
 }
 
 export interface CsiNode {

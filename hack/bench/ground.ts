@@ -5,6 +5,7 @@ import { freePort } from '../control-plane/free-port.ts'
 import type { ControlPlane } from '../control-plane/start.ts'
 import { applyManifests, applySamples } from '../sandbox/manifests.ts'
 import { waitForAdmission } from '../sandbox/sandbox.ts'
+import type { Account } from './pod-account.ts'
 import type { BenchEnv } from './section.ts'
 import { LOOPBACK, startRole } from './servers.ts'
 
@@ -12,12 +13,6 @@ const TOKEN_SECONDS = 24 * 60 * 60
 /** From samples.yaml: any ServiceAccount may see it here, and none may use it. */
 export const CONNECTOR = { namespace: 'connectors-shared', name: 'prod-harbor' } as const
 const SEE_CONNECTOR = 'see-prod-harbor'
-
-export interface Account {
-  name: string
-  token: string
-  kubeconfig: string
-}
 
 export interface Ground {
   cluster: ControlPlane
@@ -29,7 +24,7 @@ export interface Ground {
 
 export const accountOf = async (cluster: ControlPlane, name: string): Promise<Account> => {
   const token = await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name, { seconds: TOKEN_SECONDS })
-  return { name, token, kubeconfig: await cluster.kubeconfigFor({ name, token }) }
+  return { token, server: cluster.server, caPem: cluster.caPem }
 }
 
 export const selfSignedArgs = (port: number): string[] => ['webhook', `--host=${LOOPBACK}`, `--port=${port}`, '--self-signed', '--drain-seconds=0']
@@ -51,7 +46,7 @@ export const openGround = async (env: BenchEnv): Promise<Ground> => {
   const webhookPort = await freePort()
   await applyManifests(cluster, webhookPort)
   const webhook = await accountOf(cluster, SERVICE_ACCOUNT.webhook)
-  await startRole(env, 'installed-webhook', webhook.kubeconfig, selfSignedArgs(webhookPort))
+  await startRole(env, 'installed-webhook', webhook, selfSignedArgs(webhookPort))
   await waitForAdmission(cluster)
   await applySamples(cluster)
   await letEveryAccountSeeConnector(cluster)

@@ -47,7 +47,7 @@ const newPods = (): ((count: number) => LoadStep[]) => {
 
 const startOurs = async (env: BenchEnv, { webhook }: Ground, files: ServingFiles): Promise<Contestant> => {
   const port = await freePort()
-  const { process: server } = await startRole(env, 'ours', webhook.kubeconfig, webhookArgs(port, files))
+  const { process: server } = await startRole(env, 'ours', webhook, webhookArgs(port, files))
   return { name: 'ours', port, process: server }
 }
 

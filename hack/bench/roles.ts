@@ -41,10 +41,10 @@ const run = async (env: BenchEnv): Promise<Figure[]> => {
   const files = await writeServingFiles(env.folder)
   const servingPort = await freePort()
   const roles: Role[] = [
-    { key: 'webhook_files', label: 'webhook, certificate from files', start: (name) => startRole(env, name, webhook.kubeconfig, webhookArgs(servingPort, files)) },
+    { key: 'webhook_files', label: 'webhook, certificate from files', start: (name) => startRole(env, name, webhook, webhookArgs(servingPort, files)) },
     // The Secret with its certificate is there already: that is what a restart and every replica but the first find.
-    { key: 'webhook_self_signed', label: 'webhook, certificate of its own', start: async (name) => startRole(env, name, webhook.kubeconfig, selfSignedArgs(await freePort())) },
-    { key: 'controller', label: 'controller, nothing to do', start: (name) => startRole(env, name, controller.kubeconfig, ['controller']) },
+    { key: 'webhook_self_signed', label: 'webhook, certificate of its own', start: async (name) => startRole(env, name, webhook, selfSignedArgs(await freePort())) },
+    { key: 'controller', label: 'controller, nothing to do', start: (name) => startRole(env, name, controller, ['controller']) },
   ]
   env.log(`  ${starts} starts of each role`)
   const results = await interleave(roles, starts, measureStart)

@@ -3,11 +3,12 @@ import type { AccessPolicy } from '../api/access-policy.ts'
 import type { AccessRequest } from '../api/access-request.ts'
 import type { ConfigMap } from '../api/config-map.ts'
 import type { Connector } from '../api/connector.ts'
-import type { KubeObject } from '../api/meta.ts'
+import type { KubeObject, ObjectMeta } from '../api/meta.ts'
 import { ANNOTATION, API_VERSION, CSI_DRIVER } from '../api/names.ts'
 import type { Pod } from '../api/pod.ts'
 import type { Role, RoleBinding } from '../api/rbac.ts'
 import { isFinal } from '../core/conditions.ts'
+import { bareMetadata } from '../kube/bare-metadata.ts'
 import { createStore, storeKey, type Store } from '../kube/store.ts'
 import { requestCheckKeys, requestKinds } from './check-index.ts'
 
@@ -68,19 +69,14 @@ export interface Caches {
   bindings: Store<RoleBinding, 'owner'>
 }
 
+const withLabels = (metadata: ObjectMeta): ObjectMeta => ({ ...bareMetadata(metadata), ...(metadata.labels === undefined ? {} : { labels: metadata.labels }) })
+
 /**
  * A Pod without what no decision reads. Templates may name any field of a Pod, so they are always filled in from
  * a Pod that was read whole, never from the cache.
  */
 export const trimPod = ({ metadata, spec, status }: Pod): Pod => ({
-  metadata: {
-    name: metadata.name,
-    ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-    ...(metadata.uid === undefined ? {} : { uid: metadata.uid }),
-    ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
-    ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
-    ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
-  },
+  metadata: withLabels(metadata),
   spec: {
     ...(spec?.serviceAccountName === undefined ? {} : { serviceAccountName: spec.serviceAccountName }),
     volumes: (spec?.volumes ?? []).filter(({ csi }) => csi?.driver === CSI_DRIVER),
@@ -90,14 +86,7 @@ export const trimPod = ({ metadata, spec, status }: Pod): Pod => ({
 
 /** A Connector without what no decision reads. */
 export const trimConnector = ({ metadata }: Connector): Connector => ({
-  metadata: {
-    name: metadata.name,
-    ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-    ...(metadata.uid === undefined ? {} : { uid: metadata.uid }),
-    ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
-    ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
-    ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
-  },
+  metadata: withLabels(metadata),
 })
 
 export const createCaches = (log: Pick<Logger, 'error'>): Caches => ({

@@ -3,7 +3,7 @@ import type { AccessRequest } from '../api/access-request.ts'
 import { permissionQuestions, podIdentity } from '../core/gate.ts'
 import type { ConnectorGateFacts, GateFacts } from '../core/mount-gate.ts'
 import type { Mount } from '../core/mount-call.ts'
-import { isForIdentity, requestName, type ConnectorKey, type RequestIdentity } from '../core/request-identity.ts'
+import { connectorName, isForIdentity, requestName, type ConnectorKey, type RequestIdentity } from '../core/request-identity.ts'
 import type { Clock, Permission, Reader } from '../kube/ports.ts'
 import { ACCESS_REQUESTS, CONNECTORS } from '../kube/resources.ts'
 import type { FlagsNow } from './flags-watch.ts'
@@ -18,8 +18,6 @@ export interface GateFactDeps {
   /** The user that requests are made by: the plugin's own. */
   requestedBy: string
 }
-
-export const connectorName = ({ namespace, name }: ConnectorKey): string => `${namespace}/${name}`
 
 export const requestIdentity = ({ pod, serviceAccount }: Pick<Mount, 'pod' | 'serviceAccount'>, connector: ConnectorKey): RequestIdentity => ({
   connector,

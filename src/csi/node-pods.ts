@@ -1,17 +1,12 @@
 /** The Pods of this node, as far as the plugin follows them: who is there, and who is ending. */
 import type { Pod } from '../api/pod.ts'
 import type { PodKey } from '../core/request-identity.ts'
+import { bareMetadata } from '../kube/bare-metadata.ts'
 import type { StoreView } from '../kube/store.ts'
 
 /** A Pod without what nobody reads here; what a mount is judged by is always read live. */
 export const trimPod = ({ metadata, status }: Pod): Pod => ({
-  metadata: {
-    name: metadata.name,
-    ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-    ...(metadata.uid === undefined ? {} : { uid: metadata.uid }),
-    ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
-    ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
-  },
+  metadata: bareMetadata(metadata),
   ...(status?.phase === undefined ? {} : { status: { phase: status.phase } }),
 })
 

@@ -21,7 +21,7 @@ import { createPodEvents } from './pod-events.ts'
 import { createPublisher } from './publish.ts'
 import { createRepublish } from './republish.ts'
 import { createRequestWatches } from './request-watch.ts'
-import { cleanGone } from './start-clean.ts'
+import { cleanGone } from './clean-gone.ts'
 import { createTokens } from './tokens.ts'
 import type { VolumeFiles } from './volume-files.ts'
 import { createVolumeLocks } from './volume-locks.ts'
@@ -101,6 +101,7 @@ export const createPlugin = ({ kubeletDir, nodeName, wait: mayWait, tokenApi, ma
   const forget = (volumeId: string): void => {
     tokens.forget(volumeId)
     events.forget(volumeId)
+    republish.forget(volumeId)
   }
   const cleanAgainAndAgain = async (): Promise<void> => {
     if (!(await podReflector.synced)) return

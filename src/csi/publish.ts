@@ -1,11 +1,11 @@
 /** What happens at NodePublishVolume and NodeUnpublishVolume: one call at a time for each volume. */
 import type { Logger } from 'pino'
 import { readMountCall, type Mount, type MountCall } from '../core/mount-call.ts'
+import { connectorName } from '../core/request-identity.ts'
 import { isCoded, messageOf } from '../errors.ts'
 import type { Clock } from '../kube/ports.ts'
 import type { Timers } from '../kube/timers.ts'
 import type { CallContext } from './calls.ts'
-import { connectorName } from './gate-facts.ts'
 import { CsiError } from './grpc-status.ts'
 import type { CsiMetrics, PublishOutcome } from './metrics.ts'
 import type { DecideMount, Decision } from './mount-decision.ts'
@@ -64,6 +64,8 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
   const firstAsked = new Map<string, number>()
   /** The calls that may wait, by volume. */
   const waits = new Map<string, Wait>()
+  /** Ends the looks at mounted volumes that are under way, by volume. */
+  const refreshes = new Map<string, AbortController>()
   /** Calls to unmount that are not over, by volume. */
   const unmounts = new Map<string, number>()
 
@@ -144,11 +146,16 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
     // Its call came before the one that is to unmount the volume, and would hold that one up for as long as it waits.
     if (mounted === undefined && unmounts.has(mount.volumeId)) throw new CsiError('ABORTED', UNMOUNTING)
     if (mounted === undefined) return mountNow(mount, context)
+    const unmounting = new AbortController()
+    refreshes.set(mount.volumeId, unmounting)
+    if (unmounts.has(mount.volumeId)) unmounting.abort(new CsiError('ABORTED', UNMOUNTING))
     try {
-      await republish.refresh(mount, mounted, context.signal)
+      await republish.refresh(mount, mounted, AbortSignal.any([context.signal, unmounting.signal]))
     } catch (error) {
       metrics.published('failed')
       throw error
+    } finally {
+      refreshes.delete(mount.volumeId)
     }
     metrics.published('republished')
   }
@@ -159,6 +166,7 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
     for (const target of targets) if (isTarget(target, kubeletDir)) await writer.clear(volumeId, target)
     tokens.forget(volumeId)
     events.forget(volumeId)
+    republish.forget(volumeId)
     firstAsked.delete(volumeId)
     if (record !== undefined) logger.info({ pod: record.pod, volume: record.volumeName }, 'volume unmounted')
   }
@@ -176,6 +184,7 @@ export const createPublisher = (deps: PublisherDeps): VolumePublisher => {
 
     unpublish: async (volumeId, targetPath, { signal }) => {
       waits.get(volumeId)?.end(new WaitEnded('ABORTED', UNMOUNTING))
+      refreshes.get(volumeId)?.abort(new CsiError('ABORTED', UNMOUNTING))
       unmounts.set(volumeId, (unmounts.get(volumeId) ?? 0) + 1)
       try {
         await locks.run(volumeId, signal, () => unmountNow(volumeId, targetPath))

@@ -3,12 +3,13 @@ import type { Logger } from 'pino'
 import type { Pod } from '../api/pod.ts'
 import { podProblem, type Mount } from '../core/mount-call.ts'
 import { decideRemount, type GateFacts } from '../core/mount-gate.ts'
+import { connectorName } from '../core/request-identity.ts'
 import { messageOf } from '../errors.ts'
 import type { Reader } from '../kube/ports.ts'
 import { PODS } from '../kube/resources.ts'
 import { sleep, type Timers } from '../kube/timers.ts'
 import type { FlagsWatch } from './flags-watch.ts'
-import { connectorName, gatherFacts, listAllRequests, listRequests, type GateFactDeps } from './gate-facts.ts'
+import { gatherFacts, listAllRequests, listRequests, type GateFactDeps } from './gate-facts.ts'
 import { CsiError } from './grpc-status.ts'
 import type { CsiMetrics } from './metrics.ts'
 import { wasStarted } from './node-pods.ts'
@@ -45,15 +46,48 @@ export interface Republish {
    * Pod with a container that was ever started it never rejects, since kubelet may take a volume away that a call failed for.
    * @throws CsiError UNAVAILABLE when no container was started yet, so that the OK may never have reached kubelet, and the files do not
    * stand on a yes of the API server
+   * @param signal ends it at once, with the volume as it is, unless it is being written
    */
   refresh(mount: Mount, mounted: Mounted, signal: AbortSignal): Promise<void>
+  /** The volume is gone. */
+  forget(volumeId: string): void
 }
 
-/** A no has to be heard twice, this far apart (milliseconds), before files are taken away: an API server that just started knows no Role yet. */
+/** What is read for a call that is over is dropped. @throws CsiError ABORTED */
+const unlessOver = async <T>(signal: AbortSignal, reading: Promise<T>): Promise<T> => {
+  const over = Promise.withResolvers<never>()
+  const onAbort = (): void => over.reject(new CsiError('ABORTED', 'the call is over; the volume stays as it is', { cause: signal.reason }))
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+  try {
+    return await Promise.race([over.promise, reading])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** A no has to be heard twice, this far apart (milliseconds), before files are taken away: RBAC caches lag. */
 const REVOKE_MS = 2_000
+/**
+ * A no against the Pod's own request, which says that it is granted, has to be heard at two calls of kubelet in a row, and so far apart
+ * (milliseconds): an API server that just started may know no Role for longer. kubelet calls about once in a minute.
+ */
+const DOUBTFUL_MS = 10_000
 
 export const createRepublish = (deps: RepublishDeps): Republish => {
   const { reader, records, files, flags, writer, events, metrics, logger, timers, nodeName } = deps
+
+  /** Of each volume whose last call heard a doubtful no: when the first one in a row was heard, monotonic milliseconds. A restart counts anew. */
+  const doubted = new Map<string, number>()
+
+  /** @returns whether the no counts by now */
+  const countsNow = (volumeId: string, isDoubtful: boolean): boolean => {
+    if (!isDoubtful) return true
+    const now = timers.monotonic()
+    const since = doubted.get(volumeId)
+    if (since === undefined) doubted.set(volumeId, now)
+    return since !== undefined && now - since >= DOUBTFUL_MS
+  }
 
   const failed = (mount: Mount, error: unknown): void => {
     metrics.republishFailed()
@@ -89,7 +123,8 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
       facts = await gather(mount)
       answer = decideRemount(facts, kind)
     }
-    if ('refusals' in answer) return writer.refusal(answer.refusals)
+    if ('refusals' in answer) return countsNow(mount.volumeId, answer.isDoubtful) ? writer.refusal(answer.refusals) : undefined
+    doubted.delete(mount.volumeId)
     // As at the first mount: labels may have been taken off the request that explains a yes.
     if ('files' in answer && kind === 'refused') {
       facts = await gather(mount, listAllRequests)
@@ -121,9 +156,11 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
     if (pod === undefined) return 'the Pod cannot be read now; kubelet asks again'
     const problem = podProblem(mount, pod, nodeName)
     if (problem !== undefined) return problem.message
-    const content = await contentNow(mount, record.kind, signal)
+    // Nothing is written after that: an unmount comes next.
+    const content = await unlessOver(signal, contentNow(mount, record.kind, signal))
     if (content === undefined) return record.kind === 'files' ? 'it is not clear now whether the volume may stay mounted; kubelet asks again' : undefined
     await writer.write(mount, content)
+    doubted.delete(mount.volumeId)
     if (content.kind !== record.kind) tell(mount, content)
     return undefined
   }
@@ -150,12 +187,14 @@ export const createRepublish = (deps: RepublishDeps): Republish => {
       try {
         left = await bringUpToDate(mount, mounted, signal)
       } catch (error) {
-        failed(mount, error)
+        if (!signal.aborted) failed(mount, error)
         left = messageOf(error)
       }
       if (left === undefined) return
       logger.debug({ pod: mount.pod, volume: mount.volumeName, reason: left }, 'a mounted volume stays as it is')
       if (!mounted.record.started) throw new CsiError('UNAVAILABLE', left)
     },
+
+    forget: (volumeId) => void doubted.delete(volumeId),
   }
 }

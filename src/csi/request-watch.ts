@@ -35,6 +35,12 @@ export interface RequestWatchDeps {
   log: Pick<Logger, 'warn' | 'debug' | 'error'>
 }
 
+/**
+ * Seconds that one watch is to last: nobody judges by its silence, since whoever waits asks for the permission itself every 15 s, and a call
+ * of kubelet's lasts two minutes. There is one for each Pod that waits, so it is begun anew seldom.
+ */
+const WATCH_SECONDS = [60, 90] as const
+
 interface Shared {
   store: Store<AccessRequest>
   reflector: ReturnType<typeof createReflector<AccessRequest>>
@@ -56,7 +62,7 @@ export const createRequestWatches = ({ kube, clock, timers, random, log }: Reque
 
   const start = (pod: PodName): Shared => {
     const store = createStore<AccessRequest>({ log })
-    const reflector = createReflector({ kube, resource: ACCESS_REQUESTS, labelSelector: requestSelector(pod), store, clock, timers, random, log })
+    const reflector = createReflector({ kube, resource: ACCESS_REQUESTS, labelSelector: requestSelector(pod), watchSeconds: WATCH_SECONDS, store, clock, timers, random, log })
     const stop = new AbortController()
     return { store, reflector, running: reflector.run(stop.signal), stop, users: 0 }
   }

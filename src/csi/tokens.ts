@@ -1,8 +1,10 @@
 /** Which token goes into the files of a volume: one that kubelet handed in, or, where that is allowed, one made for it. Tokens stay in memory. */
 import type { Connector } from '../api/connector.ts'
 import { CSI_DRIVER, PROXY_AUDIENCE } from '../api/names.ts'
+import { connectorText } from '../core/gate.ts'
 import type { Mount } from '../core/mount-call.ts'
 import type { GateFailure } from '../core/mount-gate.ts'
+import { connectorKey } from '../core/proxy-address.ts'
 import { parseTime } from '../core/time.ts'
 import { isCoded, messageOf } from '../errors.ts'
 import type { Clock, TokenIssuer } from '../kube/ports.ts'
@@ -43,7 +45,7 @@ const audienceOf = ({ status }: Connector): string => {
   return audience === undefined || audience === '' ? PROXY_AUDIENCE : audience
 }
 
-const nameOf = ({ metadata: { namespace = '', name } }: Connector): string => `${namespace}/${name}`
+const textOf = (connector: Connector): string => connectorText(connectorKey(connector))
 
 const failed = (message: string): TokenReading => ({ ok: false, failure: { code: 'FAILED_PRECONDITION', message } })
 
@@ -86,14 +88,14 @@ export const createTokens = ({ issuer, clock }: TokensOptions): Tokens => {
       const audience = first === undefined ? PROXY_AUDIENCE : audienceOf(first)
       const different = others.find((connector) => audienceOf(connector) !== audience)
       if (first !== undefined && different !== undefined) {
-        const two = `Connector ${nameOf(first)} takes tokens for audience "${audience}", Connector ${nameOf(different)} for "${audienceOf(different)}"`
+        const two = `${textOf(first)} takes tokens for audience "${audience}", ${textOf(different)} for "${audienceOf(different)}"`
         return failed(`${two}; one volume holds one token, so mount them in two volumes`)
       }
       const given = mount.tokens.get(audience)
       const isOwnLifetime = (mount.attributes.tokenExpirationMs ?? DEFAULT_TOKEN_MS) !== DEFAULT_TOKEN_MS
       if (given !== undefined && !(isOwnLifetime && issuer !== undefined)) return { ok: true, token: given.token }
       if (issuer !== undefined) return makeAllowed(mount, audience, issuer)
-      const who = first === undefined ? 'the volume' : `Connector ${nameOf(first)}`
+      const who = first === undefined ? 'the volume' : textOf(first)
       return failed(
         `${who} takes tokens for audience "${audience}", which kubelet did not hand in; ` +
           `an administrator adds it to spec.tokenRequests of CSIDriver ${CSI_DRIVER}, or runs the CSI plugin with --token-api`,

@@ -97,11 +97,12 @@ const closing = async <T>(handle: FileHandle, work: () => Promise<T>): Promise<T
  * A new file. Nothing is flushed to the disk: what a crash of the node loses is written again before a container starts, as kubelet
  * publishes every volume anew after it and write() compares contents.
  */
-const createFile = async (path: string, content: string, group: number | undefined): Promise<void> => {
+const createFile = async (path: string, content: string, group: number | undefined, durable: boolean): Promise<void> => {
   const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o400)
   await closing(handle, async () => {
     await handle.writeFile(content)
     await settle(handle, fileMode(group), group)
+    if (durable) await handle.sync()
   })
 }
 
@@ -119,12 +120,15 @@ const isWritten = async (path: string, content: string, group: number | undefine
   return closing(handle, async () => (await handle.readFile('utf8')) === content)
 }
 
-/** A folder that is not there yet, with all its files at once. */
+/**
+ * A folder that is not there yet, with all its files at once: on the disk itself before anything is on record, since after a loss of power
+ * the record would speak for empty files.
+ */
 const createFolder = async (target: string, files: ReadonlyMap<string, string>, group: number | undefined): Promise<void> => {
   const unready = unreadyFolder(target)
   await mkdir(unready, { mode: 0o700 })
   try {
-    for (const [name, content] of files) await createFile(join(unready, name), content, group)
+    for (const [name, content] of files) await createFile(join(unready, name), content, group, true)
     await settleFolder(unready, group)
     await rename(unready, target)
   } catch (error) {
@@ -135,7 +139,8 @@ const createFolder = async (target: string, files: ReadonlyMap<string, string>, 
 
 /**
  * Makes a folder that is there, also an empty one, hold exactly these files. The folder itself stays: a container may have it mounted.
- * New contents are all on the disk before the first is shown, so that a full disk changes nothing.
+ * New contents are all there before the first is shown, so that a full disk changes nothing. They are not written through: a container
+ * that lists the folder would see them for longer.
  */
 export const updateFolder = async (folder: string, files: ReadonlyMap<string, string>, group: number | undefined): Promise<void> => {
   const found = await readdir(folder, { withFileTypes: true })
@@ -148,7 +153,7 @@ export const updateFolder = async (folder: string, files: ReadonlyMap<string, st
       if (await isWritten(path, content, group)) continue
       const unready = join(folder, `${UNREADY}-${changed.length}`)
       changed.push({ unready, path })
-      await createFile(unready, content, group)
+      await createFile(unready, content, group, false)
     }
   } catch (error) {
     for (const { unready } of changed) await removeAll(unready)

@@ -20,7 +20,7 @@ export interface VolumeRecord {
   started: boolean
 }
 
-/** Errors are CsiErrors. What cannot be read is logged and counts as if it were not there. */
+/** Errors are CsiErrors. The record of a volume that cannot be read is logged and counts as if it were not there. */
 export interface VolumeRecords {
   get(volumeId: string): Promise<VolumeRecord | undefined>
   /** To be called when everything that it says is on the disk. */
@@ -28,7 +28,10 @@ export interface VolumeRecords {
   /** To be called before what it says is removed. */
   remove(volumeId: string): Promise<void>
   all(): Promise<VolumeRecord[]>
-  /** The Connectors, as namespace/name, for which a request of this Pod was ever seen or made. One that is only being made is not among them. */
+  /**
+   * The Connectors, as namespace/name, for which a request of this Pod was ever seen or made. One that is only being made is not among them.
+   * @throws CsiError FAILED_PRECONDITION when that cannot be read, for it must not count as nothing: a deleted request would be made again
+   */
   asked(podUid: string): Promise<ReadonlySet<string>>
   /** Returns when it will be known also after the node lost power. */
   addAsked(podUid: string, connector: string): Promise<void>
@@ -98,6 +101,8 @@ interface FolderKind<T> {
   read: (value: unknown) => T | undefined
   /** Whether it shall outlive a loss of power; that costs a write to the disk itself. */
   durable: boolean
+  /** One that is there and cannot be read: what the sentence for kubelet ends with. undefined: it counts as none. */
+  unreadable?: string
 }
 
 /** Renames of it are known after a loss of power too. */
@@ -110,29 +115,37 @@ const syncFolder = async (path: string): Promise<void> => {
   }
 }
 
-const openFolder = async <T>(path: string, logger: Logger, { what, idOf, read, durable }: FolderKind<T>): Promise<Folder<T>> => {
+const openFolder = async <T>(path: string, logger: Logger, { what, idOf, read, durable, unreadable }: FolderKind<T>): Promise<Folder<T>> => {
   await mkdir(path, { recursive: true, mode: 0o700 })
   await chmod(path, 0o700)
   const names = await readdir(path)
   for (const name of names.filter((each) => each.endsWith(UNREADY))) await rm(join(path, name), { force: true })
 
-  const parse = async (name: string): Promise<T | undefined> => {
-    const file = join(path, name)
-    const passOver = (reason: string): undefined => {
-      logger.error({ file, reason }, `${what} cannot be read and is passed over`)
-      return undefined
-    }
+  /** @returns the reason when it is there and cannot be read */
+  const parse = async (name: string): Promise<{ value: T | undefined } | { reason: string }> => {
     try {
-      const text = await readFile(file, 'utf8')
-      const value = read(JSON.parse(text))
-      return value !== undefined && fileName(idOf(value)) === name ? value : passOver('it holds something else')
+      const value = read(JSON.parse(await readFile(join(path, name), 'utf8')))
+      return value !== undefined && fileName(idOf(value)) === name ? { value } : { reason: 'it holds something else' }
     } catch (error) {
-      return isMissing(error) ? undefined : passOver(messageOf(error))
+      return isMissing(error) ? { value: undefined } : { reason: messageOf(error) }
     }
+  }
+  const orNone = async (name: string): Promise<T | undefined> => {
+    const parsed = await parse(name)
+    if ('value' in parsed) return parsed.value
+    logger.error({ file: join(path, name), reason: parsed.reason }, `${what} cannot be read and is passed over`)
+    return undefined
   }
 
   return {
-    get: (id) => parse(fileName(id)),
+    async get(id) {
+      const name = fileName(id)
+      if (unreadable === undefined) return orNone(name)
+      const parsed = await parse(name)
+      if ('value' in parsed) return parsed.value
+      logger.error({ file: join(path, name), reason: parsed.reason }, `${what} cannot be read`)
+      throw new CsiError('FAILED_PRECONDITION', `${what} cannot be read (${join(path, name)}); ${unreadable}`)
+    },
     async put(value) {
       const file = join(path, fileName(idOf(value)))
       try {
@@ -152,7 +165,7 @@ const openFolder = async <T>(path: string, logger: Logger, { what, idOf, read, d
     },
     async all() {
       const files = (await readdir(path)).filter((name) => name.endsWith(SUFFIX)).toSorted()
-      const values = await Promise.all(files.map(parse))
+      const values = await Promise.all(files.map(orNone))
       return values.filter((value) => value !== undefined)
     },
   }
@@ -174,6 +187,7 @@ export const openVolumeRecords = async (stateDir: string, logger: Logger): Promi
     idOf: (record: Asked) => record.podUid,
     read: readAsked,
     durable: true,
+    unreadable: 'a request that was deleted would be made again, so there is none: start a new Pod, or remove that file from the node',
   })
   // Several volumes of one Pod may add theirs at once.
   const turns = createVolumeLocks()

@@ -11,6 +11,8 @@ const NO_DEADLINE_MS = 120_000
 const SOON = { firstMs: 50, capMs: 1_000 }
 /** A Role that somebody gives by hand wakes nobody. */
 const SELDOM_MS = 15_000
+/** Signs may come in a storm; looks follow each other no faster than this, milliseconds. */
+const LEAST_MS = 50
 /** Of each pause this part is random, up or down, so that many waiters spread. */
 const JITTER = 0.1
 
@@ -41,7 +43,7 @@ export interface Wait {
   /** The outcome of the work, unless the wait ends before. What comes of the work then is dropped. @throws WaitEnded */
   or<T>(work: Promise<T>): Promise<T>
   /**
-   * Until something wakes it or `ms` are over.
+   * Until something wakes it or `ms` are over. Who is woken again and again sleeps for LEAST_MS all the same.
    * @returns false when the time that the caller gives is used up, at once when it was before
    * @throws WaitEnded
    */
@@ -81,6 +83,8 @@ export const createWait = ({ deadline, signal, clock, timers }: WaitOptions): Wa
   ended.promise.catch(() => undefined)
   const givenUpAt = timers.monotonic() + (Number.isFinite(deadline) ? deadline - clock.now() : NO_DEADLINE_MS) - MARGIN_MS
   let isAwake = false
+  /** When it was woken last, monotonic milliseconds. */
+  let wokenAt = Number.NEGATIVE_INFINITY
   let nap: AbortController | undefined
 
   const end = (why: WaitEnded): void => ended.reject(why)
@@ -110,6 +114,11 @@ export const createWait = ({ deadline, signal, clock, timers }: WaitOptions): Wa
         } finally {
           mine.abort()
         }
+      }
+      if (isAwake) {
+        const early = wokenAt + LEAST_MS - timers.monotonic()
+        if (early > 0) await or(sleep(timers, early, signal))
+        wokenAt = timers.monotonic()
       }
       // One that was woken looks once more, however late it is.
       const goesOn = isAwake || timers.monotonic() < givenUpAt

@@ -1,4 +1,4 @@
-/** Who we are to the API server, kept and renewed. Where it comes from is client.ts's matter. */
+/** Who we are to the API server, kept and renewed. Where it comes from is the matter of kubeconfig.ts and in-cluster.ts. */
 import type { Agent } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import { KubeError } from './kube-error.ts'
@@ -20,6 +20,15 @@ export interface Credentials {
   tls: TlsMaterial
   /** Set when the configuration names a proxy. */
   proxy?: Agent
+}
+
+/** Where the API server is, and who we are to it. */
+export interface Connection {
+  server: URL
+  /** Credentials that may change while we run. */
+  dynamic: boolean
+  /** Reads files and runs plugins, so it is called seldom. @param afresh true: nothing that was remembered */
+  load: (afresh: boolean) => Promise<Credentials>
 }
 
 export interface CredentialSource {

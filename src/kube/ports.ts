@@ -1,5 +1,5 @@
 /** What the roles need of Kubernetes. The client implements these; tests pass memory implementations. */
-import type { AccessQuestion, Identity } from '../api/access-review.ts'
+import type { AccessQuestion, Identity, PathQuestion } from '../api/access-review.ts'
 import type { KubeObject } from '../api/meta.ts'
 
 /** A kind as the API server serves it. `T` is the type of its objects. */
@@ -94,6 +94,12 @@ export interface Permission {
   allows(identity: Identity, question: AccessQuestion): Promise<boolean>
 }
 
+/** The permission question about paths that are no resources. */
+export interface PathPermission {
+  /** @returns as allows. @throws as allows */
+  allowsPath(identity: Identity, question: PathQuestion): Promise<boolean>
+}
+
 /** What a token is asked for: it ends with the Pod at the latest. */
 export interface TokenQuestion {
   serviceAccount: { namespace: string; name: string }
@@ -113,6 +119,27 @@ export interface IssuedToken {
 export interface TokenIssuer {
   /** @throws CodedError KUBE_NOT_FOUND when there is no such Pod or ServiceAccount; KUBE_* */
   issueToken(question: TokenQuestion): Promise<IssuedToken>
+}
+
+/** Who is asked about, in a review of the extension API. */
+export interface ReviewedIdentity {
+  user: string
+  groups: readonly string[]
+  uid?: string
+  extra?: Readonly<Record<string, readonly string[]>>
+}
+
+/** Path and domain say what the token is for; left out where the answer does not. */
+export type TokenReviewAnswer =
+  | { authenticated: true; user: ReviewedIdentity; path?: string; domain?: string }
+  | { authenticated: false; error?: string }
+
+/** What the auth middleware asks the extension API. Each question has 5 s. */
+export interface ConnectionReviewer {
+  /** @returns allowed only for a plain yes about a workspace that exists. @throws CodedError KUBE_* when there is no answer */
+  mayConnect(workspace: { namespace: string; name: string }, identity: ReviewedIdentity): Promise<{ allowed: boolean; notFound: boolean; reason: string }>
+  /** The token is used up by it. @throws CodedError KUBE_* when there is no answer; no message holds the token */
+  reviewToken(namespace: string, token: string): Promise<TokenReviewAnswer>
 }
 
 /** Something that a person should read at an object. */

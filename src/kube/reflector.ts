@@ -15,6 +15,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   labelSelector?: string
   fieldSelector?: string
   store: Pick<Store<T>, 'apply' | 'passed' | 'replaceAll'>
+  /** How long a watch is asked to last, seconds from and to; left out: 10 to 14. Longer is cheaper, and its silence says less for that long. */
+  watchSeconds?: readonly [number, number]
   /** What the store keeps of each object; left out: all of it. The same as the store's, applied to a list page by page. */
   trim?: (object: T) => T
   clock: Clock
@@ -32,7 +34,7 @@ export interface Reflector {
   readonly hasSynced: boolean
   /**
    * When the API server said something last, in milliseconds since the epoch; undefined before the first list. While it answers, that
-   * is never long ago: every watch ends after LONGEST_WATCH_S at the latest.
+   * is never long ago: every watch ends in its time at the latest.
    */
   readonly lastContact: number | undefined
   /** Whether the API server has said nothing for longer than this. */
@@ -54,13 +56,12 @@ const RELIST_AFTER = 3
  * none comes when nothing of its kind was written anywhere since it began. So its end is the sign of life. The next one goes on from the
  * same version, which costs one request and tells nothing twice. A revocation may wait for this on a connection that is silently dead.
  */
-const SHORTEST_WATCH_S = 10
-const LONGEST_WATCH_S = 14
+const WATCH_SECONDS = [10, 14] as const
 /** A watch that the server has not ended so long after its time, and that tells nothing any more, is taken for dead; in milliseconds. */
 const OVERDUE_MS = 5_000
 
 export const createReflector = <T extends KubeObject>(options: ReflectorOptions<T>): Reflector => {
-  const { kube, resource, store, clock, timers, random, log } = options
+  const { kube, resource, store, clock, timers, random, log, watchSeconds: [shortestWatch, longestWatch] = WATCH_SECONDS } = options
   const selection = {
     ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
     ...(options.labelSelector === undefined ? {} : { labelSelector: options.labelSelector }),
@@ -98,7 +99,7 @@ export const createReflector = <T extends KubeObject>(options: ReflectorOptions<
 
   /** @returns whether it ended as it should */
   const watch = async (from: string, signal: AbortSignal, onOpen: () => void): Promise<boolean> => {
-    const timeoutSeconds = Math.round(SHORTEST_WATCH_S + random() * (LONGEST_WATCH_S - SHORTEST_WATCH_S))
+    const timeoutSeconds = Math.round(shortestWatch + random() * (longestWatch - shortestWatch))
     const cut = new AbortController()
     const stop = (): void => cut.abort()
     let heardAt = timers.monotonic()

@@ -12,7 +12,7 @@ const KEEP: Outcome = { keep: true }
 const NAME = textOf(requestFor(HARBOR))
 const LACKING = `${USER} may use neither connectors/proxy nor connectors/proxy/v1/pod/cicd/build-1 (verb "*") of Connector shared/harbor`
 const refusal = (why: string, request: string | undefined = NAME): Refusal => ({ connector: HARBOR, request, reason: 'AccessRevoked', message: `access to Connector shared/harbor was revoked: ${why}` })
-const revoked = (why: string, request?: string): Outcome => ({ keep: false, refusals: [{ ...refusal(why), request }] })
+const revoked = (why: string, request?: string, isDoubtful = false): Outcome => ({ keep: false, refusals: [{ ...refusal(why), request }], isDoubtful })
 
 const on: Flags = { state: 'on' }
 const off = (proxyPermissions: boolean): Flags => ({ state: 'off', message: 'approval is off', proxyPermissions })
@@ -34,7 +34,17 @@ const CASES: Record<string, { flags?: Flags; given: Partial<ConnectorGateFacts>;
   'the Role by hand was removed, its request waits': { given: own('waiting'), outcome: revoked(LACKING, NAME) },
   'granted just now: the API server may not know it yet': { given: syncedSince(31), outcome: KEEP },
   'granted by a clock that is ahead': { given: syncedSince(90), outcome: KEEP },
-  'granted long ago, and denied': { given: syncedSince(30), outcome: revoked(LACKING, NAME) },
+  'granted long ago, and denied': { given: syncedSince(30), outcome: revoked(LACKING, NAME, true) },
+  'granted long ago, and denied to get the Connector': {
+    given: { ...syncedSince(30), mayGet: false },
+    outcome: revoked(`${USER} may not get Connector shared/harbor; give it a Role with the verb get on connectors "harbor" in namespace shared`, undefined, true),
+  },
+  'granted long ago, and the Connector is gone': { given: { ...syncedSince(30), found: undefined }, outcome: revoked('connector "shared/harbor" not found') },
+  'flags off/on: granted long ago, and denied': {
+    flags: off(true),
+    given: syncedSince(30),
+    outcome: revoked(`${LACKING}; approval is off, so nothing but a permission that is there already counts`, undefined, true),
+  },
   'the yes may be that of an earlier Pod': { given: { mayPodPath: true, requests: [earlierRequest(HARBOR, STAGE.synced), requestFor(HARBOR, STAGE.synced)] }, outcome: KEEP },
   'the Connector is gone': { given: { found: undefined, mayProxy: true }, outcome: revoked('connector "shared/harbor" not found') },
   'may not get the Connector any more': {
@@ -69,11 +79,16 @@ const SEVERAL: Record<string, { given: Partial<ConnectorGateFacts>[]; more?: Par
     given: [own('rejected'), { connector: GIT, requests: [requestFor(GIT, syncedAt(STAGE.synced, after(50)))] }],
     outcome: revoked('ApprovalTask cicd/deploy-prod was rejected', NAME),
   },
+  'one is revoked, the other is denied against its request': {
+    given: [own('rejected'), { connector: GIT, requests: [requestFor(GIT, syncedAt(STAGE.synced, after(30)))] }],
+    outcome: revoked('ApprovalTask cicd/deploy-prod was rejected', NAME),
+  },
   'both are revoked': {
     given: [own('rejected'), { connector: GIT, found: undefined }],
     outcome: {
       keep: false,
       refusals: [refusal('ApprovalTask cicd/deploy-prod was rejected'), { connector: GIT, request: undefined, reason: 'AccessRevoked', message: 'access to Connector cicd/git was revoked: connector "cicd/git" not found' }],
+      isDoubtful: false,
     },
   },
   'one that nobody looked at': { given: [{ mayProxy: true }], more: { mount: mountOf([HARBOR, GIT]) }, outcome: KEEP },

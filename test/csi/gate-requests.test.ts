@@ -1,4 +1,5 @@
 import { test } from 'tap'
+import { CsiError } from '../../src/csi/grpc-status.ts'
 import { CodedError } from '../../src/errors.ts'
 import { ACCESS_REQUESTS } from '../../src/kube/resources.ts'
 import { csiWorld, type CsiWorld } from '../support/csi-world.ts'
@@ -45,6 +46,19 @@ await test('a request that is deleted before the next call, and after a restart 
   await time.advance(0)
   t.match(again.outcome, DELETED)
   t.equal(creations(restarted), 0)
+})
+
+await test('what was asked for cannot be read: no request is made, nothing is mounted, and kubelet hears why', async (t) => {
+  for (const allowed of [false, true]) {
+    const world = await csiWorld(t)
+    if (allowed) world.may(HARBOR, { podPath: true })
+    world.volumes.fail('asked', new CsiError('FAILED_PRECONDITION', 'the record cannot be read'), 100)
+    const mount = world.publish()
+    await world.time.advance(2_000)
+    t.equal(mount.outcome, 'FAILED_PRECONDITION: the record cannot be read')
+    t.equal(creations(world), 0)
+    t.ok(isBlank(world))
+  }
 })
 
 await test('a request whose labels somebody took off is still found by its name', async (t) => {

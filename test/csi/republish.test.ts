@@ -114,7 +114,8 @@ const revokes: Record<string, { revoke: (world: CsiWorld) => void; reason: RegEx
     reason: /was deleted; a new Pod gets a new one/,
   },
   'the request is rejected later': { revoke: (world) => world.request('rejected'), reason: /ApprovalTask cicd\/deploy-prod was rejected/ },
-  'the Role is gone': { revoke: () => undefined, reason: /access to Connector shared\/harbor was revoked/ },
+  'its request has ended': { revoke: (world) => world.request('ended'), reason: /has ended/ },
+  'the Role by hand is gone, and its request waits': { revoke: (world) => world.request('waiting'), reason: /access to Connector shared\/harbor was revoked/ },
   'the Connector is gone': { revoke: ({ kube }) => kube.drop(CONNECTORS, 'shared', 'harbor'), reason: /connector "shared\/harbor" not found/ },
 }
 
@@ -142,9 +143,46 @@ for (const [what, { revoke, reason }] of Object.entries(revokes)) {
   })
 }
 
+await test('a no against a request that is granted has to be heard at two calls in a row', async (t) => {
+  const world = await mounted(t)
+  const before = snapshot(world)
+  const isRefused = (): boolean => world.files()?.join(' ') === '.error.json'
+  const callAfter = async (ms: number): Promise<void> => {
+    await world.time.advance(ms)
+    t.equal(await again(world), 'OK')
+  }
+  world.may(HARBOR, { podPath: false })
+  await callAfter(60_000)
+  t.equal(snapshot(world), before, 'once is not enough')
+  world.may(HARBOR, { podPath: true })
+  await callAfter(60_000)
+  world.may(HARBOR, { podPath: false })
+  await callAfter(60_000)
+  t.equal(snapshot(world), before, 'a yes in between counts')
+  await callAfter(1_000)
+  t.equal(snapshot(world), before, 'nor are two calls within seconds')
+  await callAfter(10_000)
+  t.ok(isRefused(), 'the next one is')
+  t.match(JSON.parse(world.content('.error.json')), { details: [{ reason: 'AccessRevoked', metadata: { connector: 'shared/harbor' } }] })
+  t.strictSame(world.events().filter((event) => event.startsWith('AccessRefused')).length, 1)
+})
+
+await test('a call that could not ask is no answer: the next no counts with the one before', async (t) => {
+  const world = await mounted(t)
+  world.may(HARBOR, { podPath: false })
+  await again(world)
+  world.kube.fail('allows', undefined, AWAY)
+  await world.time.advance(30_000)
+  await again(world)
+  t.not(world.files()?.join(' '), '.error.json')
+  await again(world)
+  t.strictSame(world.files(), ['.error.json'])
+})
+
 await test('access that is given again brings the files back', async (t) => {
   const world = await mounted(t)
   world.may(HARBOR, { podPath: false })
+  world.request('waiting')
   t.equal(await again(world), 'OK')
   t.strictSame(world.files(), ['.error.json'])
   t.equal(await again(world), 'OK')
@@ -212,6 +250,31 @@ await test('a call that is given up leaves a mounted volume as it is, before the
   await world.time.advance(3_000)
   t.match(call.outcome, /^UNAVAILABLE: /)
   t.equal(snapshot(world), before)
+})
+
+await test('an unmount ends the look at a mounted volume that is under way, whatever it waits for, and nothing comes back', async (t) => {
+  const cases: Record<string, (world: CsiWorld) => () => void> = {
+    'the API server does not answer': ({ kube }) => kube.hold('allows'),
+    'a no is to be heard again': (world) => {
+      world.may(HARBOR, { podPath: false })
+      return () => undefined
+    },
+  }
+  for (const [what, holdUp] of Object.entries(cases)) {
+    const world = await mounted(t)
+    const goOn = holdUp(world)
+    const call = world.publish()
+    await world.time.advance(100)
+    t.equal(call.outcome, undefined, what)
+    const unmount = world.unpublish()
+    await world.time.advance(0)
+    t.equal(await unmount, 'OK', what)
+    t.equal(call.outcome, 'OK', what)
+    goOn()
+    await world.time.advance(10_000)
+    t.strictSame([world.files(), world.volumes.byVolume.size], [undefined, 0], what)
+    t.equal(await world.metric('access_gate_republish_errors_total'), 0, what)
+  }
 })
 
 await test('a state folder that takes nothing takes no volume from a Pod that just started', async (t) => {

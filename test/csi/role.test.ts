@@ -10,7 +10,7 @@ import { isCoded } from '../../src/errors.ts'
 import { ACCESS_REQUESTS, CONFIG_MAPS, CONNECTORS, PODS } from '../../src/kube/resources.ts'
 import { systemClock } from '../../src/kube/timers.ts'
 import { csiClient, type CsiClient } from '../support/csi-client.ts'
-import { callOf, volumeIdOf } from '../support/csi-world.ts'
+import { callOf, connectorWithProxy, flagsMap, podOnNode, volumeIdOf } from '../support/csi-world.ts'
 import { untilTrue } from '../support/eventually.ts'
 import { logLines } from '../support/log-lines.ts'
 import { memoryKube, type MemoryKube } from '../support/memory-kube.ts'
@@ -19,16 +19,14 @@ import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const LOOPBACK = '127.0.0.1'
 
-const ground = (kube: MemoryKube): void => {
-  kube.put(CONFIG_MAPS, {
-    metadata: { name: 'connectors-config', namespace: 'connectors-system' },
-    data: { 'enable-connectors-approval': 'true', 'enable-connector-proxy-permissions': 'true' },
-  })
-  kube.put(CONNECTORS, { metadata: { ...HARBOR }, spec: { connectorClassName: 'harbor', address: 'https://harbor.example.com' }, status: { proxy: { httpAddress: { url: 'http://proxy' } } } })
-  kube.put(PODS, {
-    metadata: { ...MOUNT_POD },
-    spec: { serviceAccountName: 'builder', nodeName: 'node-1', volumes: [{ name: 'tools', csi: { driver: 'connectors-csi', readOnly: true, volumeAttributes: { connectors: 'shared/harbor' } } }] },
-  })
+/** A Pod on the node that names a Connector which it may get, and not use yet. */
+const ground = (): MemoryKube => {
+  const kube = memoryKube()
+  kube.put(CONFIG_MAPS, flagsMap('true'))
+  kube.put(CONNECTORS, connectorWithProxy(HARBOR))
+  kube.put(PODS, podOnNode(MOUNT_POD))
+  kube.allowIf((_identity, { verb }) => verb === 'get')
+  return kube
 }
 
 interface Started {
@@ -81,14 +79,11 @@ const start = async (t: Test, folder: string, kube: MemoryKube): Promise<Started
   }
 }
 
-const mayGetAlone = (kube: MemoryKube): void => kube.allowIf((_identity, { verb }) => verb === 'get')
 const isWaiting = async ({ metricsText }: Started): Promise<boolean> => (await metricsText()).includes('access_gate_waiting_mounts 1')
 
 await test('from a waiting Pod over the approval to its files and their end', async (t) => {
   const folder = await temporaryFolder(t)
-  const kube = memoryKube()
-  ground(kube)
-  mayGetAlone(kube)
+  const kube = ground()
   const started = await start(t, folder, kube)
   const { client, target, metricsText } = started
   t.equal(await metricsText('/readyz'), 'ok\n')
@@ -113,8 +108,7 @@ await test('from a waiting Pod over the approval to its files and their end', as
 
 await test('health: the sockets are there, and kubelet did not refuse the plugin', async (t) => {
   const folder = await temporaryFolder(t)
-  const kube = memoryKube()
-  ground(kube)
+  const kube = ground()
   const { metricsText } = await start(t, folder, kube)
   const socket = join(folder, 'connectors-csi-reg.sock')
   const kubelet = csiClient(socket)
@@ -131,9 +125,7 @@ await test('health: the sockets are there, and kubelet did not refuse the plugin
 
 await test('a plugin that stops answers the calls that wait at once, and leaves nothing of them', async (t) => {
   const folder = await temporaryFolder(t)
-  const kube = memoryKube()
-  ground(kube)
-  mayGetAlone(kube)
+  const kube = ground()
   const started = await start(t, folder, kube)
   const call = started.publish()
   await untilTrue('the call waits', () => isWaiting(started))
@@ -146,9 +138,7 @@ await test('a plugin that stops answers the calls that wait at once, and leaves 
 
 await test('a caller that gives up ends its wait', async (t) => {
   const folder = await temporaryFolder(t)
-  const kube = memoryKube()
-  ground(kube)
-  mayGetAlone(kube)
+  const kube = ground()
   const started = await start(t, folder, kube)
   const call = started.publish()
   await untilTrue('the call waits', () => isWaiting(started))

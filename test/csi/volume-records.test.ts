@@ -143,6 +143,32 @@ await test('a record of what was asked for without word of what is being made is
   const file = await onlyFile(join(folder, 'asked'))
   await writeFile(file, JSON.stringify({ podUid: 'u', connectors: ['team/a'] }))
   t.strictSame(await records.asked('u'), new Set(['team/a']))
-  await writeFile(file, JSON.stringify({ podUid: 'u', connectors: ['team/a'], making: 'team/b' }))
-  t.strictSame(await records.asked('u'), new Set())
 })
+
+const askedDamages: Record<string, (file: string) => Promise<void>> = {
+  'an empty file': (file) => writeFile(file, ''),
+  'half a file': async (file) => writeFile(file, (await readFile(file, 'utf8')).slice(0, 20)),
+  'word of another Pod': (file) => writeFile(file, JSON.stringify({ podUid: 'v', connectors: [], making: [] })),
+  'a list that is none': (file) => writeFile(file, JSON.stringify({ podUid: 'u', connectors: ['team/a'], making: 'team/b' })),
+  'a folder in its place': async (file) => {
+    await rename(file, `${file}.moved`)
+    await mkdir(file)
+  },
+}
+
+for (const [sentence, damage] of Object.entries(askedDamages)) {
+  await test(`what a Pod asked for, damaged (${sentence}), never counts as nothing`, async (t) => {
+    const { folder, lines, records } = await state(t)
+    await records.addAsked('u', 'team/a')
+    const file = await onlyFile(join(folder, 'asked'))
+    await damage(file)
+    const message = `the record of what a Pod asked for cannot be read (${file}); a request that was deleted would be made again, so there is none: start a new Pod, or remove that file from the node`
+    const refused = { name: 'CsiError', code: 'FAILED_PRECONDITION', message }
+    await t.rejects(records.asked('u'), refused)
+    await t.rejects(records.addMaking('u', 'team/b'), refused)
+    await t.rejects(records.addAsked('u', 'team/b'), refused)
+    t.match(lines[0], { level: 'error', msg: 'the record of what a Pod asked for cannot be read', file, reason: String })
+    await records.addAsked('v', 'team/a')
+    t.strictSame([await records.asked('v'), await records.askedPods()], [new Set(['team/a']), ['v']], 'other Pods are')
+  })
+}

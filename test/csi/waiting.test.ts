@@ -42,9 +42,44 @@ await test('a sleep ends with its time, or when something wakes it; a sign that 
   wait.wake()
   await second
   wait.wake()
-  await sleep('third', 1_000)
+  const third = sleep('third', 1_000)
+  await time.advance(50)
+  await third
   t.strictSame(ended, ['first true', 'second true', 'third true'])
   t.equal(time.pendingTimers, 0)
+})
+
+await test('a storm of signs ends a sleep every 50 ms, and the first one at once', async (t) => {
+  const { time, wait } = waitWith(120_000)
+  let looks = 0
+  const looking = async (): Promise<void> => {
+    while (looks < 5) {
+      await wait.sleep(15_000)
+      looks += 1
+    }
+  }
+  const done = looking()
+  const seen: number[] = []
+  for (let ms = 0; ms <= 200; ms += 5) {
+    wait.wake()
+    await time.advance(0)
+    if (ms % 50 === 0) seen.push(looks)
+    await time.advance(5)
+  }
+  await done
+  t.strictSame(seen, [1, 2, 3, 4, 5])
+  t.equal(time.pendingTimers, 0)
+})
+
+await test('a wait that ends during the pause between two signs ends at once', async (t) => {
+  const { time, wait } = waitWith(120_000)
+  wait.wake()
+  await wait.sleep(15_000)
+  wait.wake()
+  const second = wait.sleep(15_000)
+  await time.advance(10)
+  wait.end(new WaitEnded('ABORTED', 'the volume is being unmounted'))
+  await t.rejects(second, { code: 'ABORTED' })
 })
 
 await test('time is up ten seconds before the deadline; who is woken looks once more', async (t) => {

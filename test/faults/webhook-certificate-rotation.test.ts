@@ -36,7 +36,7 @@ const YEAR_MS = 365 * DAY_MS
 
 const cluster = await startControlPlane({ log: () => undefined })
 t.teardown(() => cluster.stop())
-const kube = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
+const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
 t.teardown(() => kube.close())
 const service = await webhookService(t, 0)
 await applyManifests(cluster, service.port)
@@ -194,7 +194,7 @@ await test('a certificate of our own making renewed under load, and then its CA:
 
   const replicas: RunningWebhook[] = []
   for (let count = 0; count < 2; count += 1) {
-    const client = createClient({ kubeconfig: deployment.kubeconfig, userAgent: 'access-gate-test webhook' })
+    const client = await createClient({ kubeconfig: deployment.kubeconfig, userAgent: 'access-gate-test webhook' })
     const replica = await runWebhook(
       { ...DEFAULT_WEBHOOK_OPTIONS, host: LOOPBACK, port: await freePort(), metricsHost: LOOPBACK, metricsPort: 0, drainMs: 0, secretMs: 5_000, bundleMs: 1_000 },
       { reader: client, writer: client, permission: client },

@@ -20,7 +20,7 @@ const WITHIN_MS = 600_000
 
 const cluster = await startControlPlane({ log: () => undefined })
 t.teardown(() => cluster.stop())
-const kube = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
+const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
 t.teardown(() => kube.close())
 const service = await webhookService(t, ENDPOINT_LAG_MS)
 await applyManifests(cluster, service.port)

@@ -14,8 +14,8 @@ const cluster = testControlPlane()
 /** A client that goes through the proxy, one that goes past it, and a namespace. */
 const ground = async (t: Test): Promise<{ proxy: ApiProxy; through: KubeClient; past: KubeClient; namespace: string }> => {
   const proxy = await apiProxy(t, cluster)
-  const through = createClient({ kubeconfig: await proxy.kubeconfigFor({ name: 'admin', token: cluster.adminToken }), userAgent: 'through', requestTimeoutMs: 2_000 })
-  const past = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'past' })
+  const through = await createClient({ kubeconfig: await proxy.kubeconfigFor({ name: 'admin', token: cluster.adminToken }), userAgent: 'through', requestTimeoutMs: 2_000 })
+  const past = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'past' })
   t.teardown(() => {
     through.close()
     past.close()
@@ -118,7 +118,7 @@ await test('a call that is kept waiting is done when the rule lets it go, and no
     waiting.push(resource)
     return gate.promise
   })
-  const patient = createClient({ kubeconfig: await proxy.kubeconfigFor({ name: 'patient', token: cluster.adminToken }), userAgent: 'patient', requestTimeoutMs: 30_000 })
+  const patient = await createClient({ kubeconfig: await proxy.kubeconfigFor({ name: 'patient', token: cluster.adminToken }), userAgent: 'patient', requestTimeoutMs: 30_000 })
   t.teardown(() => patient.close())
   const made = patient.create(CONFIG_MAPS, configMap(namespace, 'patient'))
   await t.rejects(through.create(CONFIG_MAPS, configMap(namespace, 'hasty')), { code: 'KUBE_UNAVAILABLE', message: /within 2 s/ })

@@ -29,7 +29,7 @@ const program = await certManagerProgram()
 
 const cluster = await startControlPlane({ log: () => undefined })
 t.teardown(() => cluster.stop())
-const kube = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
+const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
 t.teardown(() => kube.close())
 const port = await freePort()
 await applyCertManagerDefinitions(cluster)

@@ -17,15 +17,15 @@ import { untilTrue } from '../support/eventually.ts'
 
 const cluster = testControlPlane()
 
-const clientFor = (t: Test, kubeconfig: string, requestTimeoutMs = 10_000): KubeClient => {
-  const kube = createClient({ kubeconfig, userAgent: 'access-gate-test', requestTimeoutMs })
+const clientFor = async (t: Test, kubeconfig: string, requestTimeoutMs = 10_000): Promise<KubeClient> => {
+  const kube = await createClient({ kubeconfig, userAgent: 'access-gate-test', requestTimeoutMs })
   t.teardown(() => kube.close())
   return kube
 }
-const admin = (t: Test): KubeClient => clientFor(t, cluster.adminKubeconfig)
+const admin = (t: Test): Promise<KubeClient> => clientFor(t, cluster.adminKubeconfig)
 
 await test('a list of more than a page has every object once', async (t) => {
-  const kube = admin(t)
+  const kube = await admin(t)
   const namespace = await cluster.namespace('pages')
   const names = Array.from({ length: 1_040 }, (_, index) => `item-${String(index).padStart(4, '0')}`)
   for (let start = 0; start < names.length; start += 40)
@@ -35,10 +35,10 @@ await test('a list of more than a page has every object once', async (t) => {
 })
 
 await test('a ServiceAccount may do what it is granted, and a question tells so beforehand', async (t) => {
-  const kube = admin(t)
+  const kube = await admin(t)
   const namespace = await cluster.namespace('permission')
   const token = await cluster.serviceAccountToken(namespace, 'default', { seconds: 600 })
-  const someone = clientFor(t, await cluster.kubeconfigFor({ name: 'someone', token }))
+  const someone = await clientFor(t, await cluster.kubeconfigFor({ name: 'someone', token }))
   const user = `system:serviceaccount:${namespace}:default`
   const may = (subresource: string, verb: string): Promise<boolean> =>
     kube.allows({ user, groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`] }, { group: 'connectors.alauda.io', resource: 'connectors', subresource, verb, namespace, name: 'git' })
@@ -63,7 +63,7 @@ await test('a ServiceAccount may do what it is granted, and a question tells so 
 })
 
 await test('a token that nobody knows is forbidden', async (t) => {
-  const stranger = clientFor(t, await cluster.kubeconfigFor({ name: 'stranger', token: 'not-a-token' }))
+  const stranger = await clientFor(t, await cluster.kubeconfigFor({ name: 'stranger', token: 'not-a-token' }))
   await t.rejects(stranger.get(CONFIG_MAPS, 'default', 'x'), { code: 'KUBE_FORBIDDEN', message: 'Unauthorized' })
 })
 
@@ -83,7 +83,7 @@ await test('a server whose certificate is not of the configured authority, or fo
 })
 
 await test('the API server takes our Events, short and long, and one repeated is one', async (t) => {
-  const kube = admin(t)
+  const kube = await admin(t)
   const namespace = await cluster.namespace('events')
   const lines = logLines()
   const sink = eventSink({ writer: kube, clock: systemClock, timers: systemTimers, random: Math.random, log: lines.log, reportingInstance: 'x'.repeat(300) })
@@ -99,7 +99,7 @@ await test('the API server takes our Events, short and long, and one repeated is
 })
 
 await test('of two replicas one leads, and after its stop the other does', async (t) => {
-  const kube = admin(t)
+  const kube = await admin(t)
   const namespace = await cluster.namespace('lease')
   const replica = (identity: string) => {
     const controller = new AbortController()
@@ -147,7 +147,7 @@ const watching = async (t: Test): Promise<Watching> => {
   const lines = logLines()
   const store = createStore<ConfigMap>({ log: lines.log })
   const reflector = createReflector({
-    kube: clientFor(t, file, 1_000),
+    kube: await clientFor(t, file, 1_000),
     resource: CONFIG_MAPS,
     namespace,
     labelSelector: 'mine=yes',
@@ -164,7 +164,7 @@ const watching = async (t: Test): Promise<Watching> => {
     await done
   })
   await reflector.synced
-  return { kube: admin(t), proxy, namespace, store, reflector, names: () => [...store.values()].map(({ metadata }) => metadata.name).toSorted((a, b) => a.localeCompare(b)) }
+  return { kube: await admin(t), proxy, namespace, store, reflector, names: () => [...store.values()].map(({ metadata }) => metadata.name).toSorted((a, b) => a.localeCompare(b)) }
 }
 const mine = (namespace: string, name: string): ConfigMap => ({ metadata: { name, namespace, labels: { mine: 'yes' } }, data: { name } })
 

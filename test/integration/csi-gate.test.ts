@@ -34,7 +34,7 @@ const kubeletDir = join(folder, 'kubelet')
 const endpoint = join(folder, 'csi.sock')
 
 const token = await cluster.serviceAccountToken(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.csi)
-const client = createClient({ kubeconfig: await cluster.kubeconfigFor({ name: NODE, token }), userAgent: 'access-gate-test csi' })
+const client = await createClient({ kubeconfig: await cluster.kubeconfigFor({ name: NODE, token }), userAgent: 'access-gate-test csi' })
 const { log, lines } = logLines()
 const plugin = await runCsi(
   { ...DEFAULT_CSI_OPTIONS, nodeName: NODE, endpoint, registrationDir: folder, kubeletDir, stateDir: join(folder, 'state'), metricsHost: '127.0.0.1', metricsPort: 0 },

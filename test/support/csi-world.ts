@@ -4,6 +4,8 @@
  */
 import type { Test } from 'tap'
 import type { AccessQuestion } from '../../src/api/access-review.ts'
+import type { ConfigMap } from '../../src/api/config-map.ts'
+import type { Connector } from '../../src/api/connector.ts'
 import { CSI_DRIVER, FLAG, FLAGS_CONFIG_MAP, PROXY_AUDIENCE, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import type { Pod } from '../../src/api/pod.ts'
 import type { MountCall } from '../../src/core/mount-call.ts'
@@ -43,6 +45,8 @@ export interface VolumeOptions {
   context?: Record<string, string>
 }
 
+export type PodChange = VolumeOptions & { metadata?: Partial<Pod['metadata']>; status?: Pod['status']; spec?: Partial<NonNullable<Pod['spec']>> }
+
 /** A mount call that runs. */
 export interface RunningMount {
   /** `OK` or `CODE: message`; undefined while it runs. */
@@ -67,7 +71,7 @@ export interface CsiWorld {
   connector(key: ConnectorKey, audience?: string): void
   flags(approval: string, proxyPermissions?: string, more?: Record<string, string>): void
   /** The Pod with one volume of ours. */
-  pod(key?: PodKey, options?: VolumeOptions & { metadata?: Partial<Pod['metadata']>; status?: Pod['status']; spec?: Partial<NonNullable<Pod['spec']>> }): Pod
+  pod(key?: PodKey, options?: PodChange): Pod
   /** Its request as the controller has it at this stage. */
   request(stage: Stage, connector?: ConnectorKey, pod?: PodKey): void
   publish(pod?: PodKey, options?: VolumeOptions & { deadlineMs?: number }): RunningMount
@@ -114,6 +118,23 @@ const said = (error: unknown): string => (error instanceof CsiError ? `${error.c
 const keyOf = ({ namespace, name }: ConnectorKey, question: string): string => `${namespace}/${name} ${question}`
 const what = ({ verb, subresource }: AccessQuestion): 'get' | 'proxy' | 'podPath' => (verb === 'get' ? 'get' : subresource === 'proxy' ? 'proxy' : 'podPath')
 
+export const connectorWithProxy = (key: ConnectorKey, audience?: string): Connector => {
+  const httpAddress = { url: `http://c-${key.name}.${key.namespace}.svc`, ...(audience === undefined ? {} : { audience }) }
+  return { metadata: { ...key }, spec: { connectorClassName: 'harbor', address: 'https://harbor.example.com' }, status: { proxy: { httpAddress } } }
+}
+
+export const flagsMap = (approval: string, proxyPermissions = approval, more: Record<string, string> = {}): ConfigMap => ({
+  metadata: { name: FLAGS_CONFIG_MAP, namespace: SYSTEM_NAMESPACE },
+  data: { [FLAG.approval]: approval, [FLAG.proxyPermissions]: proxyPermissions, ...more },
+})
+
+/** With one volume of ours. */
+export const podOnNode = (key: PodKey, { volumeName = 'tools', attributes = ATTRIBUTES, metadata = {}, status, spec = {} }: PodChange = {}): Pod => ({
+  metadata: { ...key, ...metadata },
+  spec: { serviceAccountName: 'builder', nodeName: NODE, volumes: [{ name: volumeName, csi: { driver: CSI_DRIVER, readOnly: true, volumeAttributes: attributes } }], ...spec },
+  ...(status === undefined ? {} : { status }),
+})
+
 export const csiWorld = async (t: Pick<Test, 'teardown'>, options: CsiWorldOptions = {}): Promise<CsiWorld> => {
   const time = options.time ?? fakeTime(MOUNT_TIME)
   const isNew = options.kube === undefined
@@ -146,22 +167,9 @@ export const csiWorld = async (t: Pick<Test, 'teardown'>, options: CsiWorldOptio
       for (const [question, answer] of Object.entries(answers)) allowed.set(keyOf(connector, question), answer)
     },
     asked: (question) => kube.calls.filter(({ verb, body }) => verb === 'allows' && what((body as { question: AccessQuestion }).question) === question).length,
-    connector: (key, audience) => {
-      const httpAddress = { url: `http://c-${key.name}.${key.namespace}.svc`, ...(audience === undefined ? {} : { audience }) }
-      kube.put(CONNECTORS, { metadata: { ...key }, spec: { connectorClassName: 'harbor', address: 'https://harbor.example.com' }, status: { proxy: { httpAddress } } })
-    },
-    flags: (approval, proxyPermissions = approval, more = {}) => {
-      kube.put(CONFIG_MAPS, {
-        metadata: { name: FLAGS_CONFIG_MAP, namespace: SYSTEM_NAMESPACE },
-        data: { [FLAG.approval]: approval, [FLAG.proxyPermissions]: proxyPermissions, ...more },
-      })
-    },
-    pod: (key = MOUNT_POD, { volumeName = 'tools', attributes = ATTRIBUTES, metadata = {}, status, spec = {} } = {}) =>
-      kube.put(PODS, {
-        metadata: { ...key, ...metadata },
-        spec: { serviceAccountName: 'builder', nodeName: NODE, volumes: [{ name: volumeName, csi: { driver: CSI_DRIVER, readOnly: true, volumeAttributes: attributes } }], ...spec },
-        ...(status === undefined ? {} : { status }),
-      }),
+    connector: (key, audience) => void kube.put(CONNECTORS, connectorWithProxy(key, audience)),
+    flags: (approval, proxyPermissions = approval, more = {}) => void kube.put(CONFIG_MAPS, flagsMap(approval, proxyPermissions, more)),
+    pod: (key = MOUNT_POD, change = {}) => kube.put(PODS, podOnNode(key, change)),
     request: (stage, connector = HARBOR, pod = MOUNT_POD) => {
       kube.put(ACCESS_REQUESTS, requestFor(connector, STAGE[stage], pod))
     },

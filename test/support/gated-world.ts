@@ -105,7 +105,7 @@ const groupsOf = (namespace: string): string[] => ['system:serviceaccounts', `sy
 type Cluster = ClusterAccess & { adminKubeconfig: string; server: string; caPem: string }
 
 export const gatedWorld = async (t: Pick<Test, 'teardown'>, cluster: Cluster): Promise<GatedWorld> => {
-  const kube = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
+  const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
   t.teardown(() => kube.close())
   const [shared, work] = await Promise.all([cluster.namespace('shared'), cluster.namespace('work'), applyApprovalProject(cluster)])
   const approvalController = { server: cluster.server, caPem: cluster.caPem, token: await approvalControllerToken(cluster) }

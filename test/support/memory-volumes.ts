@@ -14,7 +14,7 @@ export interface MemoryVolumes {
   /** Everything that was ever about to be made. */
   readonly makingOf: Map<string, Set<string>>
   /** The next calls of this method fail. */
-  fail(method: 'write' | 'remove' | 'put', error: Error, times?: number): void
+  fail(method: 'write' | 'remove' | 'put' | 'asked', error: Error, times?: number): void
   /** Called within each write, when the files are there and nothing is on record yet. */
   onWritten: () => void | Promise<void>
 }

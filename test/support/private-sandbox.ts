@@ -36,7 +36,7 @@ export const privateSandbox = async (t: Pick<Test, 'teardown'>): Promise<Private
 
   const kubeconfigOfController = async (): Promise<string> =>
     cluster.kubeconfigFor({ name: SERVICE_ACCOUNT.controller, token: await cluster.serviceAccountToken(SYSTEM_NAMESPACE, SERVICE_ACCOUNT.controller) })
-  const admin = createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
+  const admin = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
   t.teardown(() => admin.close())
   const holder = async (): Promise<string> => (await admin.get(LEASES, SYSTEM_NAMESPACE, LEASE))?.spec?.holderIdentity ?? ''
 
@@ -50,7 +50,7 @@ export const privateSandbox = async (t: Pick<Test, 'teardown'>): Promise<Private
     webhook: running.webhook,
     stopControllers,
     startController: async () => {
-      const client = createClient({ kubeconfig: await kubeconfigOfController(), userAgent: 'access-gate-test controller' })
+      const client = await createClient({ kubeconfig: await kubeconfigOfController(), userAgent: 'access-gate-test controller' })
       const options = { ...defaultControllerOptions(), metricsHost: LOOPBACK, metricsPort: 0 }
       const replica = await runController(options, client, { logger: createLogger({ level: 'silent' }), clock: systemClock })
       t.teardown(async () => {

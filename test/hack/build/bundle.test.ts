@@ -41,6 +41,16 @@ await test('a program becomes one executable file that runs without node_modules
   t.match(await readFile(notices, 'utf8'), /\ncommander \d+\.\d+\.\d+\nLicence: MIT\n/)
 })
 
+await test('all of it is ASCII, which V8 keeps in half the memory, and means the same', async (t) => {
+  const source = "const found = 'µ→😀'.match(/[µ][→]/)?.[0]\nprocess.stdout.write(`${found} ${/^\\p{So}|😀$/u.test('😀')} µ`)"
+  const folder = t.testdir({ 'main.ts': source })
+  const { file, bytes } = await bundle({ root, entry: relative(root, join(folder, 'main.ts')), outDir: join(folder, 'out'), name: 'program' })
+  const code = await readFile(file, 'utf8')
+  t.match(code, /^[\0-\x7f]*$/)
+  t.equal(bytes, code.length)
+  t.equal((await run(process.execPath, [file])).stdout, 'µ→ true µ')
+})
+
 await test('a program that says how it is run says so once', async (t) => {
   const folder = t.testdir({ 'main.ts': "#!/usr/bin/env node\nprocess.stdout.write('here')" })
   const { file } = await bundle({ root, entry: relative(root, join(folder, 'main.ts')), outDir: join(folder, 'out'), name: 'program' })

@@ -16,7 +16,7 @@ import type { VolumeLocks } from './volume-locks.ts'
 import type { VolumeRecords } from './volume-records.ts'
 import type { VolumeWriter } from './volume-writer.ts'
 
-export interface StartCleanDeps {
+export interface CleanGoneDeps {
   kubeletDir: string
   nodeName: string
   reader: Pick<Reader, 'get' | 'list'>
@@ -92,7 +92,7 @@ interface LiveReads {
   isGone(leftover: Pick<Leftover, 'podUid' | 'podName'>): Promise<boolean>
 }
 
-const createLiveReads = ({ reader, nodeName }: Pick<StartCleanDeps, 'reader' | 'nodeName'>): LiveReads => {
+const createLiveReads = ({ reader, nodeName }: Pick<CleanGoneDeps, 'reader' | 'nodeName'>): LiveReads => {
   let listed: Promise<ReadonlySet<string>> | undefined
   const list = async (): Promise<ReadonlySet<string>> => {
     const { items } = await reader.list(PODS, { fieldSelector: `spec.nodeName=${nodeName}` }, trimPod)
@@ -122,7 +122,7 @@ const attempt = async (logger: Logger, what: Record<string, unknown>, work: () =
  * One round. Only what the API server says is gone is removed; one that does not answer leaves everything as it is.
  * @throws whatever the disk says when it cannot be looked at
  */
-export const cleanGone = async (deps: StartCleanDeps, signal: AbortSignal): Promise<void> => {
+export const cleanGone = async (deps: CleanGoneDeps, signal: AbortSignal): Promise<void> => {
   const { kubeletDir, pods, records, files, writer, locks, forget, metrics, logger } = deps
   const [recorded, onDisk, asked] = await Promise.all([records.all(), volumesOnDisk(kubeletDir, files), records.askedPods()])
   const living = new Set([...pods.values()].flatMap(({ metadata }) => metadata.uid ?? []))

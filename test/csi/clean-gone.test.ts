@@ -2,7 +2,7 @@ import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type Test } from 'tap'
 import type { Pod } from '../../src/api/pod.ts'
-import { cleanGone, type StartCleanDeps } from '../../src/csi/start-clean.ts'
+import { cleanGone, type CleanGoneDeps } from '../../src/csi/clean-gone.ts'
 import { plainFiles } from '../../src/csi/volume-files.ts'
 import { createVolumeLocks } from '../../src/csi/volume-locks.ts'
 import { openVolumeRecords } from '../../src/csi/volume-records.ts'
@@ -34,7 +34,7 @@ const node = async (t: Test) => {
   const pods = createStore<Pod>({ log })
   const cleaned: number[] = []
   const forgotten: string[] = []
-  const deps: StartCleanDeps = { kubeletDir, nodeName: NODE, reader: kube, pods, records, files: plainFiles, writer, locks: createVolumeLocks(), forget: (volumeId) => forgotten.push(volumeId), metrics: { cleaned: (count) => cleaned.push(count) }, logger: log }
+  const deps: CleanGoneDeps = { kubeletDir, nodeName: NODE, reader: kube, pods, records, files: plainFiles, writer, locks: createVolumeLocks(), forget: (volumeId) => forgotten.push(volumeId), metrics: { cleaned: (count) => cleaned.push(count) }, logger: log }
 
   const volumesOf = (uid: string): string => join(kubeletDir, 'pods', uid, 'volumes', 'kubernetes.io~csi')
   return {
