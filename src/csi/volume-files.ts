@@ -28,7 +28,6 @@ export const UNREADY = '.access-gate-new'
 const MAX_NAME_BYTES = 255
 const READ_NO_LINK = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-
 const ADVICE = new Map<unknown, string>([
   ['ENOSPC', "the node's disk is full"],
   ['EROFS', 'its file system is read-only; look at the node'],
@@ -75,6 +74,12 @@ const removeAll = (path: string): Promise<void> => rm(path, { recursive: true, f
 /** A folder on the same file system as the target, so that it can become it by one rename. */
 const unreadyFolder = (target: string): string => join(dirname(target), `${UNREADY}-${basename(target)}`)
 
+/** Where new files of a folder that is there are kept until all are ready: beside it, out of a container's sight, unless it is a mount of its own. */
+const stagingFolder = async (folder: string): Promise<string> => {
+  const [own, outer] = await Promise.all([lstat(folder), lstat(dirname(folder))])
+  return own.dev === outer.dev ? unreadyFolder(folder) : join(folder, UNREADY)
+}
+
 const fileMode = (group: number | undefined): number => (group === undefined ? 0o444 : 0o440)
 /** Its owner, which is root, may change what is in it and needs no capability for that; a Pod sees it through a read-only mount. */
 const folderMode = (group: number | undefined): number => (group === undefined ? 0o755 : 0o750)
@@ -94,8 +99,9 @@ const closing = async <T>(handle: FileHandle, work: () => Promise<T>): Promise<T
 }
 
 /**
- * A new file. Nothing is flushed to the disk: what a crash of the node loses is written again before a container starts, as kubelet
- * publishes every volume anew after it and write() compares contents.
+ * A new file.
+ * @param durable whether it is on the disk itself in the end. Without it, what a crash of the node loses is written again before a container
+ *   starts: kubelet publishes every volume anew after it, and write() compares contents.
  */
 const createFile = async (path: string, content: string, group: number | undefined, durable: boolean): Promise<void> => {
   const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o400)
@@ -139,31 +145,28 @@ const createFolder = async (target: string, files: ReadonlyMap<string, string>, 
 
 /**
  * Makes a folder that is there, also an empty one, hold exactly these files. The folder itself stays: a container may have it mounted.
- * New contents are all there before the first is shown, so that a full disk changes nothing. They are not written through: a container
- * that lists the folder would see them for longer.
+ * New contents are all there before the first is shown, so that a full disk changes nothing.
  */
 export const updateFolder = async (folder: string, files: ReadonlyMap<string, string>, group: number | undefined): Promise<void> => {
+  const staging = await stagingFolder(folder)
+  await removeAll(staging)
   const found = await readdir(folder, { withFileTypes: true })
-  for (const { name } of found.filter((entry) => entry.name.startsWith(UNREADY))) await removeAll(join(folder, name))
   await settleFolder(folder, group)
-  const changed: { unready: string; path: string }[] = []
-  try {
-    for (const [name, content] of files) {
-      const path = join(folder, name)
-      if (await isWritten(path, content, group)) continue
-      const unready = join(folder, `${UNREADY}-${changed.length}`)
-      changed.push({ unready, path })
-      await createFile(unready, content, group, false)
+  const changed: string[] = []
+  for (const [name, content] of files) if (!(await isWritten(join(folder, name), content, group))) changed.push(name)
+  if (changed.length > 0) {
+    const folders = new Set(found.filter((entry) => entry.isDirectory()).map(({ name }) => name))
+    await mkdir(staging, { mode: 0o700 })
+    try {
+      for (const name of changed) await createFile(join(staging, name), files.get(name) ?? '', group, false)
+      for (const name of changed) {
+        // A file does not replace a folder.
+        if (folders.has(name)) await removeAll(join(folder, name))
+        await rename(join(staging, name), join(folder, name))
+      }
+    } finally {
+      await removeAll(staging)
     }
-  } catch (error) {
-    for (const { unready } of changed) await removeAll(unready)
-    throw error
-  }
-  const folders = new Set(found.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name)))
-  for (const { unready, path } of changed) {
-    // A file does not replace a folder.
-    if (folders.has(path)) await removeAll(path)
-    await rename(unready, path)
   }
   for (const { name } of found.filter((entry) => !files.has(entry.name))) await removeAll(join(folder, name))
 }
