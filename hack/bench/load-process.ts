@@ -1,8 +1,9 @@
 /**
- * Sends admission requests as fast as they are answered, over connections that are kept from job to job. A process of its own,
+ * Sends requests as fast as they are answered, over connections that are kept from job to job. A process of its own,
  * with requests made in advance and hardly any HTTP: it takes a small part of what the server takes. Ends with its input.
  */
-import { connect, type TLSSocket } from 'node:tls'
+import { connect as connectPlain, type Socket } from 'node:net'
+import { connect } from 'node:tls'
 import { messageOf } from '../../src/errors.ts'
 import { readLines } from '../control-plane/guard-protocol.ts'
 import { responseReader } from './http-responses.ts'
@@ -17,19 +18,32 @@ interface Connection {
   ask(request: Buffer): Promise<{ status: number; body: Buffer }>
 }
 
-/** With the head that the API server sends. */
-const requestBytes = ({ serverName, port }: LoadJob, path: string, body: string): Buffer =>
+/** With the head that the API server sends to a webhook. */
+const admissionBytes = ({ serverName, port }: LoadJob, path: string, body: string): Buffer =>
   Buffer.from(
     `POST ${path}?timeout=5s HTTP/1.1\r\nHost: ${serverName}:${port}\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
       `Accept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n${body}`,
   )
 
-const openSocket = ({ host, port, ca, serverName }: LoadJob): Promise<TLSSocket> =>
+const requestBytes = ({ serverName, port }: LoadJob, path: string, headers: Readonly<Record<string, string>>, body: string): Buffer => {
+  const about = body === '' ? {} : { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(body)) }
+  const lines = Object.entries({ Host: `${serverName}:${port}`, ...headers, ...about }).map(([name, value]) => `${name}: ${value}\r\n`)
+  return Buffer.from(`${body === '' ? 'GET' : 'POST'} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`)
+}
+
+/** What the turns send, round and round. */
+const requestsOf = (job: LoadJob, { path, bodies, headers }: LoadStep): Buffer[] => {
+  if (headers === undefined) return bodies.map((body) => admissionBytes(job, path, body))
+  const count = Math.max(bodies.length, headers.length)
+  return Array.from({ length: count }, (_, index) => requestBytes(job, path, headers[index % headers.length] ?? {}, bodies[index % bodies.length] ?? ''))
+}
+
+const openSocket = ({ host, port, ca, serverName, certificate }: LoadJob): Promise<Socket> =>
   new Promise((resolve, reject) => {
-    const socket = connect({ host, port, ca, servername: serverName, ALPNProtocols: ['http/1.1'], ciphers: CIPHERS })
+    const socket = ca === undefined ? connectPlain({ host, port }) : connect({ host, port, ca, ...certificate, servername: serverName, ALPNProtocols: ['http/1.1'], ciphers: CIPHERS })
     socket.setNoDelay(true)
     socket.once('error', reject)
-    socket.once('secureConnect', () => resolve(socket))
+    socket.once(ca === undefined ? 'connect' : 'secureConnect', () => resolve(socket))
   })
 
 const openConnection = async (job: LoadJob): Promise<Connection> => {
@@ -77,13 +91,13 @@ const connectionsFor = async (job: LoadJob): Promise<Connection[]> => {
   return pool
 }
 
-const check = ({ path, expect }: LoadStep, { status, body }: { status: number; body: Buffer }): void => {
-  if (status !== 200 || !body.includes(expect)) throw new Error(`${path} answered ${status}: ${body.toString('utf8').slice(0, 500)}`)
+const check = ({ path, expect, status: good = 200 }: LoadStep, { status, body }: { status: number; body: Buffer }): void => {
+  if (status !== good || !body.includes(expect)) throw new Error(`${path} answered ${status}: ${body.toString('utf8').slice(0, 500)}`)
 }
 
 const perform = async (job: LoadJob): Promise<LoadAnswer> => {
   const connections = await connectionsFor(job)
-  const requests = job.steps.map(({ path, bodies }) => bodies.map((body) => requestBytes(job, path, body)))
+  const requests = job.steps.map((step) => requestsOf(job, step))
   const lastBodies: string[] = []
   let turn = 0
   const work = async (connection: Connection): Promise<void> => {
@@ -91,7 +105,8 @@ const perform = async (job: LoadJob): Promise<LoadAnswer> => {
       const mine = turn
       turn += 1
       for (const [index, step] of job.steps.entries()) {
-        const bytes = requests[index]?.[mine % step.bodies.length]
+        const all = requests[index] ?? []
+        const bytes = all[mine % all.length]
         if (bytes === undefined) throw new Error(`there is no body for ${step.path}`)
         const response = await connection.ask(bytes)
         check(step, response)

@@ -3,9 +3,13 @@
 /** One kind of request that is sent again and again. */
 export interface LoadStep {
   path: string
-  /** The one for turn n is number n, counted round and round. */
+  /** The one for turn n is number n, counted round and round. An empty one makes it a GET, else it is a POST. */
   bodies: readonly string[]
-  /** What each good answer holds, besides status 200. */
+  /** Headers by their names, counted as bodies are. Left out: those with which the API server calls a webhook. */
+  headers?: readonly Readonly<Record<string, string>>[]
+  /** Of each good answer. Left out: 200. */
+  status?: number
+  /** What each good answer holds besides. */
   expect: string
 }
 
@@ -13,9 +17,12 @@ export interface LoadStep {
 export interface LoadJob {
   host: string
   port: number
-  /** PEM of the CA that signed the server's certificate, and a name in that certificate. */
-  ca: string
+  /** PEM of the CA that signed the server's certificate. Left out: plain HTTP. */
+  ca?: string
+  /** A name in that certificate. */
   serverName: string
+  /** PEM: how the server knows the caller. */
+  certificate?: { cert: string; key: string }
   connections: number
   turns: number
   steps: readonly LoadStep[]

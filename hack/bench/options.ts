@@ -31,10 +31,10 @@ export const readOptions = (sections: readonly Section[], args: readonly string[
   const width = Math.max(0, ...sections.map(({ name }) => name.length))
   const program = new Command('npm run bench --')
     .description(
-      'Measures access-gate beside what people would use instead, on this machine, and prints a table. Numbers to judge by are ratios of the same run.\nA goal that is missed is said, and is no failure: the exit code is 1 only when something could not be measured.\nAll of it takes a little less than half an hour: most of it controller-scale, and csi about eight minutes. What this machine cannot do is skipped, and said.',
+      'Measures access-gate beside what people would use instead, on this machine, and prints a table. Numbers to judge by are ratios of the same run.\nA goal that is missed is said, and is no failure: the exit code is 1 only when something could not be measured.\nAll of it takes about twenty-five minutes, csi six to eight of them. What this machine cannot do is skipped, and said.',
     )
     .option('--json', 'the same as one JSON object in the last line')
-    .option('--quick', 'fewer rounds: about five minutes, and wider spreads')
+    .option('--quick', 'fewer rounds: about seven minutes, and wider spreads')
     .addOption(new Option('--only <names>', 'these parts alone, joined by commas').argParser(readNames(sections)))
     .addHelpText('after', `\nParts:\n${sections.map(({ name, title }) => `  ${name.padEnd(width)}  ${title}`).join('\n')}`)
     .allowExcessArguments(false)

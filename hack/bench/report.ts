@@ -1,5 +1,5 @@
 /** What a run says in the end: a table to read, and one JSON object for programs. Pure. */
-import type { Figure, Section } from './section.ts'
+import type { Figure, Goal, Section } from './section.ts'
 
 export interface SectionResult {
   section: Pick<Section, 'title' | 'keys'>
@@ -8,8 +8,10 @@ export interface SectionResult {
 
 export type Verdict = 'met' | 'MISSED'
 
+const isMet = (value: number, goal: Goal): boolean => ('atMost' in goal ? value <= goal.atMost : value >= goal.atLeast)
+
 /** undefined: there was no goal. */
-export const verdictOf = ({ value, goal }: Figure): Verdict | undefined => (goal === undefined ? undefined : value <= goal.atMost ? 'met' : 'MISSED')
+export const verdictOf = ({ value, goal }: Figure): Verdict | undefined => (goal === undefined ? undefined : isMet(value, goal) ? 'met' : 'MISSED')
 
 /** Four digits say more than these measurements know. */
 const rounded = (value: number): number => Number(value.toPrecision(4))
@@ -28,10 +30,12 @@ const UNIT_TEXT: Readonly<Record<string, string>> = {
 
 const shownValue = ({ value, unit }: Figure): string => `${shownNumber(value)} ${UNIT_TEXT[unit] ?? unit}`.trimEnd()
 
+const shownGoal = (goal: Goal): string => ('atMost' in goal ? `at most ${shownNumber(goal.atMost)}` : `at least ${shownNumber(goal.atLeast)}`)
+
 const cellsOf = (figure: Figure): string[] => {
   const { label, goal, note } = figure
   const verdict = verdictOf(figure)
-  return [label, shownValue(figure), goal === undefined || verdict === undefined ? '' : `at most ${shownNumber(goal.atMost)}: ${verdict}`, note ?? '']
+  return [label, shownValue(figure), goal === undefined || verdict === undefined ? '' : `${shownGoal(goal)}: ${verdict}`, note ?? '']
 }
 
 /** Figures under the titles of their sections, columns in line; a goal that is missed says so in capitals. */

@@ -1,9 +1,7 @@
 /** What a part of the benchmark is, and what it is given. */
 import type { ControlPlane } from '../control-plane/start.ts'
 
-export interface Goal {
-  atMost: number
-}
+export type Goal = { atMost: number } | { atLeast: number }
 
 /** One measured number. */
 export interface Figure {

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createMaterial } from '../../src/serving/certificate.ts'
 import { freePort } from '../control-plane/free-port.ts'
 import { lastLines } from '../control-plane/run.ts'
+import { writePodAccount, type Account } from './pod-account.ts'
 import type { BenchEnv, ServerProcess } from './section.ts'
 
 export const LOOPBACK = '127.0.0.1'
@@ -78,13 +79,28 @@ export interface RoleProcess {
   readyMs: number
 }
 
-/** A role from the bundle, with the options that its Deployment has; `nodeOptions` are those of Node itself. Resolves when it is ready. */
-export const startRole = async (env: BenchEnv, name: string, kubeconfig: string, args: readonly string[], nodeOptions: readonly string[] = []): Promise<RoleProcess> => {
-  const [program, metricsPort] = await Promise.all([env.bundle(), freePort()])
+/** A role from the bundle that says on this port whether it is ready; resolves when it is. */
+const launchRole = async (env: BenchEnv, name: string, account: Account, args: readonly string[], metricsPort: number, nodeOptions: readonly string[]): Promise<RoleProcess> => {
+  const [program, pod] = await Promise.all([env.bundle(), writePodAccount(join(env.folder, `${name}-account`), account)])
   const start = performance.now()
-  const server = await env.start(name, process.execPath, [...nodeOptions, program, ...args, `--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`])
+  const variables = Object.entries(pod.env).map(([variable, value]) => `${variable}=${value}`)
+  // `env` becomes the program: its process id is the role's.
+  const server = await env.start(name, 'env', [...variables, process.execPath, ...nodeOptions, program, ...args, ...pod.args])
   await untilReady(env, name, server, metricsPort)
   return { process: server, metricsPort, readyMs: performance.now() - start }
+}
+
+/** A role from the bundle, with the options that its Deployment has; `nodeOptions` are those of Node itself. Resolves when it is ready. */
+export const startRole = async (env: BenchEnv, name: string, account: Account, args: readonly string[], nodeOptions: readonly string[] = []): Promise<RoleProcess> => {
+  const metricsPort = await freePort()
+  return launchRole(env, name, account, [...args, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`], metricsPort, nodeOptions)
+}
+
+/** The role auth, which has a port for its probes besides. */
+export const startAuth = async (env: BenchEnv, name: string, account: Account, args: readonly string[]): Promise<RoleProcess> => {
+  const [metricsPort, probePort] = await Promise.all([freePort(), freePort()])
+  const addresses = [`--metrics-addr=${LOOPBACK}:${metricsPort}`, `--probe-addr=${LOOPBACK}:${probePort}`]
+  return launchRole(env, name, account, ['auth', `--listen-host=${LOOPBACK}`, ...args, ...addresses], metricsPort, [])
 }
 
 /** The options of a webhook with a certificate from files. */

@@ -19,7 +19,8 @@ const PATTERN = 'regexp'
 
 /** Every setting, in the order of the help. */
 export const AUTH_SETTINGS = {
-  PORT: { default: '8080', value: NUMBER, words: 'port for plain HTTP on all addresses; 0 takes a free one' },
+  LISTEN_HOST: { default: '::', value: 'address', words: 'address to serve on; :: is all of them' },
+  PORT: { default: '8080', value: NUMBER, words: 'port for plain HTTP; 0 takes a free one' },
   METRICS_ADDR: { default: ':9090', value: 'host:port', words: 'where /metrics is served' },
   PROBE_ADDR: { default: ':9091', value: 'host:port', words: 'where /healthz and /readyz are served' },
   READ_TIMEOUT: { default: '10s', value: DURATION, words: 'how long a request may take to arrive' },

@@ -170,9 +170,6 @@ const readOidc = (reader: Reader): OidcOptions => {
   }
 }
 
-/** Whatever the proxy asks for is asked of it on all addresses of the Pod. */
-const HOST = '::'
-
 /**
  * @param namespaceFile where a Pod finds its namespace; tests name another one
  * @throws CodedError CONFIG_INVALID with one sentence that names the setting
@@ -185,7 +182,7 @@ export const readAuthOptions = (settings: AuthSettings, namespaceFile: string = 
   const enableOauth = reader.flag('ENABLE_OAUTH')
   const enableLogin = reader.flag('ENABLE_LOGIN')
   return {
-    host: HOST,
+    host: reader.text('LISTEN_HOST'),
     port: reader.port('PORT'),
     metrics: reader.address('METRICS_ADDR'),
     probe: reader.address('PROBE_ADDR'),

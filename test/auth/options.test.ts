@@ -51,6 +51,7 @@ await test('every setting has an option of the same name', (t) => {
 
 await test('what is set counts, and empty text does not', (t) => {
   const cases: [settings: AuthSettings, expected: object][] = [
+    [{ LISTEN_HOST: '127.0.0.1' }, { host: '127.0.0.1' }],
     [{ PORT: '0', METRICS_ADDR: '127.0.0.1:0', PROBE_ADDR: '[::1]:9000' }, { port: 0, metrics: { host: '127.0.0.1', port: 0 }, probe: { host: '::1', port: 9000 } }],
     [{ PORT: '', JWT_EXPIRATION: '  ' }, { port: 8080, jwt: { ttlMs: 3_600_000 } }],
     [{ READ_TIMEOUT: '1m30s', WRITE_TIMEOUT: '500ms', SHUTDOWN_TIMEOUT: '1h' }, { readTimeoutMs: 90_000, writeTimeoutMs: 500, shutdownTimeoutMs: 3_600_000 }],

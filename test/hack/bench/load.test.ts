@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { IncomingMessage } from 'node:http'
+import { createServer as createPlainServer, type IncomingMessage } from 'node:http'
 import { createServer, type ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
@@ -82,6 +82,29 @@ await test('a server that hangs up is told, and nothing waits for it', async (t)
 await test('a certificate of somebody else is not accepted', async (t) => {
   const { load, job } = await serve(t, () => yes)
   await t.rejects(load.run(job({ serverName: 'another.test', steps: [{ path: '/x', bodies: ['x'], expect: '' }] })), { message: /altnames/ })
+})
+
+await test('over plain HTTP, with headers of each turn, and a GET where there is no body', async (t) => {
+  const seen: string[] = []
+  const server = createPlainServer((request, response) => {
+    seen.push(`${request.method} ${request.url} ${request.headers.host} ${request.headers.cookie}`)
+    response.writeHead(204, { 'content-length': 0 }).end()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const load = startLoad(new AbortController().signal)
+  t.teardown(async () => {
+    await load.stop()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  const steps = [
+    { path: '/verify', bodies: [''], headers: [{ Cookie: 'a=1' }, { Cookie: 'a=2' }], status: 204, expect: '' },
+    { path: '/make?dryRun=All', bodies: ['x'], headers: [{ Cookie: 'b=1' }], status: 204, expect: '' },
+  ]
+  await load.run({ host: '127.0.0.1', port, serverName: NAME, connections: 2, turns: 2, steps })
+  const host = `${NAME}:${port}`
+  t.strictSame(seen.toSorted(), [`GET /verify ${host} a=1`, `GET /verify ${host} a=2`, `POST /make?dryRun=All ${host} b=1`, `POST /make?dryRun=All ${host} b=1`])
 })
 
 await test('the end of the benchmark ends the load process and the job', async (t) => {

@@ -14,6 +14,8 @@ const verdicts: Record<string, { figure: Figure; want: string | undefined }> = {
   'a goal is met by the very number': { figure: met, want: 'met' },
   'more is a miss': { figure: { ...met, value: 1.2500001 }, want: 'MISSED' },
   'a number below zero meets a goal of zero': { figure: { ...met, value: -0.1, goal: { atMost: 0 } }, want: 'met' },
+  'a goal of at least so much is met by the very number': { figure: { ...speed, goal: { atLeast: 4170.6 } }, want: 'met' },
+  'less than that is a miss': { figure: { ...speed, goal: { atLeast: 4171 } }, want: 'MISSED' },
   'what is no number meets nothing': { figure: { ...met, value: Number.NaN }, want: 'MISSED' },
 }
 
@@ -31,6 +33,7 @@ await test('the table has a line for each figure under the title of its section,
     'Controller',
     '  RSS of the controller          313 MB  at most 300: MISSED  after 60 s',
   ])
+  t.match(tableLines([sectionOf('Reviews', [{ ...speed, goal: { atLeast: 500 } }])]), ['Reviews', '  throughput  4171 /s  at least 500: met'])
 })
 
 await test('the goals are counted, and those that were missed are named', async (t) => {
