@@ -7,6 +7,7 @@ import { withDeadline as rejectAfter, type Timers } from '../kube/timers.ts'
 import { withDeadline } from '../serving/deadline.ts'
 import { createTurns } from '../serving/turns.ts'
 import type { AuthMetrics, ReviewKind } from './metrics.ts'
+import { createSharedAnswers } from './shared-answers.ts'
 
 /** `crowded`: it found no place, or no turn in time; whoever asks later may be luckier. */
 export type Reviewed<T> = { kind: 'answered'; answer: T } | { kind: 'failed' } | { kind: 'crowded' }
@@ -17,7 +18,7 @@ export interface AccessAnswer {
 }
 
 export interface Reviews {
-  /** Those who ask the same of the same user while it is asked get the same answer; afterwards it is asked anew. */
+  /** Those who ask the same of the same user within a moment get the same answer; see shared-answers.ts. Only a yes is given to those who come after it. */
   mayConnect(workspace: WorkspaceKey, identity: ReviewedIdentity): Promise<Reviewed<AccessAnswer>>
   /** Never shared: a token is good for one exchange. */
   reviewToken(namespace: string, token: string): Promise<Reviewed<TokenReviewAnswer>>
@@ -50,7 +51,7 @@ const late = (): Error => new CodedError('KUBE_UNAVAILABLE', `the extension API 
 
 export const createReviews = ({ reviewer, timers, metrics, logger }: ReviewsDeps, { withinMs, atOnce, waiting }: ReviewsOptions): Reviews => {
   const turns = createTurns({ atOnce, waiting })
-  const underWay = new Map<string, Promise<Reviewed<AccessAnswer>>>()
+  const answers = createSharedAnswers<Reviewed<AccessAnswer>>(timers, (outcome) => outcome.kind === 'answered' && outcome.answer.allowed)
 
   const ask = async <T>(kind: ReviewKind, question: () => Promise<T>, isYes: (answer: T) => boolean): Promise<Reviewed<T>> => {
     const inTurn = async (): Promise<Reviewed<T>> => {
@@ -81,21 +82,13 @@ export const createReviews = ({ reviewer, timers, metrics, logger }: ReviewsDeps
   }
 
   return {
-    mayConnect: (workspace, identity) => {
-      const key = questionKey(workspace, identity)
-      const shared = underWay.get(key)
-      if (shared !== undefined) return shared
-      const asked = ask('access', () => reviewer.mayConnect(workspace, identity), ({ allowed, notFound }) => allowed && !notFound)
-      const answered = asked
-        .then((outcome): Reviewed<AccessAnswer> => {
-          if (outcome.kind !== 'answered') return outcome
-          const { allowed, notFound, reason } = outcome.answer
-          return { kind: 'answered', answer: { allowed: allowed && !notFound, reason } }
-        })
-        .finally(() => underWay.delete(key))
-      underWay.set(key, answered)
-      return answered
-    },
+    mayConnect: (workspace, identity) =>
+      answers.answer(questionKey(workspace, identity), async () => {
+        const outcome = await ask('access', () => reviewer.mayConnect(workspace, identity), ({ allowed, notFound }) => allowed && !notFound)
+        if (outcome.kind !== 'answered') return outcome
+        const { allowed, notFound, reason } = outcome.answer
+        return { kind: 'answered', answer: { allowed: allowed && !notFound, reason } }
+      }),
     reviewToken: (namespace, token) => ask('token', () => reviewer.reviewToken(namespace, token), ({ authenticated }) => authenticated),
   }
 }

@@ -1,5 +1,6 @@
 import { test } from 'tap'
 import { createReviews, type Reviews, type ReviewsOptions } from '../../src/auth/reviews.ts'
+import { SHARED_MS } from '../../src/auth/shared-answers.ts'
 import type { ConnectionReviewer, ReviewedIdentity } from '../../src/kube/ports.ts'
 import { fakeTime, type FakeTime } from '../support/fake-time.ts'
 import { logLines } from '../support/log-lines.ts'
@@ -37,13 +38,33 @@ const bench = (mayConnect: ConnectionReviewer['mayConnect'], options: Partial<Re
 const soon: ConnectionReviewer['mayConnect'] = async () => ({ allowed: true, notFound: false, reason: '' })
 const never: ConnectionReviewer['mayConnect'] = () => new Promise(() => undefined)
 
-await test('the same question at the same time is one, whatever the order of its parts', async (t) => {
-  const { reviews, asked } = bench(soon)
+await test('the same question within a moment is one, whatever the order of its parts', async (t) => {
+  const { reviews, asked, time } = bench(soon)
   const same: ReviewedIdentity = { extra: { y: ['2'], x: ['1'] }, uid: 'u-1', groups: ['b', 'a'], user: 'alice' }
   t.strictSame(await Promise.all([reviews.mayConnect(WORKSPACE, ALICE), reviews.mayConnect({ ...WORKSPACE }, same)]), [YES, YES])
   t.equal(asked(), 1)
+  await time.advance(SHARED_MS - 1)
   t.strictSame(await reviews.mayConnect(WORKSPACE, ALICE), YES)
-  t.equal(asked(), 2, 'nothing is kept')
+  t.equal(asked(), 1, 'who comes a moment later hears the same')
+  await time.advance(1)
+  t.strictSame(await reviews.mayConnect(WORKSPACE, ALICE), YES)
+  t.equal(asked(), 2, 'no answer is older than that')
+})
+
+await test('a no is for those alone who waited for it', async (t) => {
+  const { reviews, asked } = bench(async () => ({ allowed: false, notFound: false, reason: 'no' }))
+  await Promise.all([reviews.mayConnect(WORKSPACE, ALICE), reviews.mayConnect(WORKSPACE, ALICE)])
+  t.equal(asked(), 1)
+  await reviews.mayConnect(WORKSPACE, ALICE)
+  t.equal(asked(), 2)
+})
+
+await test('nobody waits for an answer to a question that is older than a moment', async (t) => {
+  const { reviews, asked, time } = bench(never)
+  void reviews.mayConnect(WORKSPACE, ALICE)
+  await time.advance(SHARED_MS)
+  void reviews.mayConnect(WORKSPACE, ALICE)
+  t.equal(asked(), 2)
 })
 
 await test('another user, workspace or attribute is another question', async (t) => {
