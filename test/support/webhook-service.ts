@@ -1,6 +1,6 @@
 /**
- * Webhook replicas as processes of their own behind what acts as their Service: the API server dials one address, new connections go to
- * the replicas that are ready, open ones stay where they are, and news of readiness arrives late.
+ * Replicas of the webhook, or of the extension, as processes of their own behind what acts as their Service: the API server dials one
+ * address, new connections go to the replicas that are ready, open ones stay where they are, and news of readiness arrives late.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -91,17 +91,18 @@ export interface Replica extends Endpoint {
 
 /** What it takes to start replicas. */
 export interface Deployment {
+  role: 'webhook' | 'extension'
   /** The program as it is shipped: one file, which starts faster than the sources. */
   program: string
-  /** Of the webhook's own ServiceAccount. */
+  /** Of the role's own ServiceAccount. */
   kubeconfig: string
 }
 
-export const deploy = async (t: { teardown(end: () => Promise<void>): void }, cluster: ClusterAccess): Promise<Deployment> => {
-  const name = SERVICE_ACCOUNT.webhook
+export const deploy = async (t: { teardown(end: () => Promise<void>): void }, cluster: ClusterAccess, role: Deployment['role'] = 'webhook'): Promise<Deployment> => {
+  const name = SERVICE_ACCOUNT[role]
   const outDir = join(await temporaryFolder(t), 'program')
   const { file } = await bundle({ root: ROOT, entry: 'src/main.ts', outDir, name: 'access-gate' })
-  return { program: file, kubeconfig: await cluster.kubeconfigFor({ name, token: await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name) }) }
+  return { role, program: file, kubeconfig: await cluster.kubeconfigFor({ name, token: await cluster.serviceAccountToken(SYSTEM_NAMESPACE, name) }) }
 }
 
 const running = new Set<ChildProcess>()
@@ -117,11 +118,11 @@ const endWithUs = (child: ChildProcess): void => {
   })
 }
 
-/** Starts `access-gate webhook`. @returns when it says that it is ready */
-export const startReplica = async (t: Pick<Test, 'teardown'>, { program, kubeconfig }: Deployment, certificate: readonly string[]): Promise<Replica> => {
+/** Starts `access-gate <role>`. @returns when it says that it is ready */
+export const startReplica = async (t: Pick<Test, 'teardown'>, { role, program, kubeconfig }: Deployment, certificate: readonly string[]): Promise<Replica> => {
   const [port, metricsPort] = [await freePort(), await freePort()]
   const at = [`--host=${LOOPBACK}`, `--port=${port}`, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`]
-  const child = spawn(process.execPath, [program, 'webhook', `--kubeconfig=${kubeconfig}`, '--log-level=warn', ...at, ...certificate], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const child = spawn(process.execPath, [program, role, `--kubeconfig=${kubeconfig}`, '--log-level=warn', ...at, ...certificate], { stdio: ['ignore', 'ignore', 'inherit'] })
   const isOver = (): boolean => child.exitCode !== null || child.signalCode !== null
   endWithUs(child)
   t.teardown(async () => {
