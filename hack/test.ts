@@ -11,10 +11,12 @@ import { createProgress } from './control-plane/progress.ts'
 import { resolveBinaries } from './control-plane/resolve.ts'
 import { startControlPlane, type ControlPlane } from './control-plane/start.ts'
 import { startSandbox, type Sandbox } from './sandbox/sandbox.ts'
+import { programFolders } from './node/packages.ts'
 import { resolveNode } from './node/programs.ts'
 import { createReport } from './test-run/report.ts'
 import { countsLine, filesFor, judge, optionsFor, readArguments, selectFiles, unavailableLines, type Counts } from './test-run/selection.ts'
 import { ensureBuilt, findTestFiles, runTap } from './test-run/tap.ts'
+import { whyNoWeb } from './test-run/web-programs.ts'
 
 const HELP = `Usage: npm test [-- [files, folders or globs] [options of tap]]
        npm run faults [-- [files or globs of test/faults] [options of tap]]
@@ -22,7 +24,8 @@ const HELP = `Usage: npm test [-- [files, folders or globs] [options of tap]]
 Runs the tests with tap; without arguments all of them but the fault runs. Test files in test/integration run on a
 real control plane, which is found, downloaded or built (npm run control-plane -- --help) and started once for the run.
 Those in test/faults break things: each starts a control plane of its own, and says what it counted. Those in test/node
-start a kubelet too, which needs Linux, root, containerd and runc (npm run node -- --help).
+start a kubelet too, which needs Linux, root, containerd and runc (npm run node -- --help). Those in test/web need
+Debian's nginx and chromium.
 The values of options are joined by "=": npm test -- test/core --jobs=1
 
 Environment:
@@ -90,10 +93,10 @@ const main = async (): Promise<number> => {
   await ensureBuilt(print)
   const { files: selected, missing } = filesFor(asked.paths, findTestFiles())
   if (missing.length > 0) throw new Error(`no test file is named by ${missing.join(', ')}`)
-  const { integration, faults, nodes, others } = selectFiles(selected)
+  const { integration, faults, nodes, web, others } = selectFiles(selected)
   let controlPlane: ControlPlane | undefined
   let unavailable: string | undefined
-  if (integration.length + faults.length + nodes.length > 0) {
+  if (integration.length + faults.length + nodes.length + web.length > 0) {
     try {
       // Here and not in a test, where nobody would see that something is built, nor have the time for it.
       const { binaries } = await resolveBinaries({ progress: createProgress(process.stdout), signal: ending })
@@ -103,19 +106,21 @@ const main = async (): Promise<number> => {
     }
   }
   const noNode = nodes.length > 0 && unavailable === undefined ? await whyNoNode(ending) : undefined
+  const noWeb = web.length > 0 && unavailable === undefined ? whyNoWeb(programFolders(process.env)) : undefined
   let sandbox: Sandbox | undefined
   try {
     // The shipped manifests, with webhook and controller in this process, for all integration tests together.
     if (controlPlane !== undefined) sandbox = await startSandbox({ cluster: controlPlane, log: print, logLevel: 'error' })
     const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
     // Those that take longest come first.
-    const files = unavailable === undefined ? [...(noNode === undefined ? nodes : []), ...integration, ...faults, ...others] : others
+    const files = unavailable === undefined ? [...(noNode === undefined ? nodes : []), ...(noWeb === undefined ? web : []), ...integration, ...faults, ...others] : others
     const { counts, code } = await runFiles(optionsFor(asked.options, { faults }), files, cluster, ending)
     await sandbox?.stop()
     await controlPlane?.stop()
-    if (unavailable !== undefined) for (const line of unavailableLines([...integration, ...faults, ...nodes], unavailable, isCi)) print(line)
+    if (unavailable !== undefined) for (const line of unavailableLines([...integration, ...faults, ...nodes, ...web], unavailable, isCi)) print(line)
     if (noNode !== undefined) for (const line of unavailableLines(nodes, noNode, isCi, 'node')) print(line)
-    const reason = unavailable ?? noNode
+    if (noWeb !== undefined) for (const line of unavailableLines(web, noWeb, isCi, 'web')) print(line)
+    const reason = unavailable ?? noNode ?? noWeb
     const judged = judge({ counts, runnerCode: ending.aborted ? 1 : code, isCi, ...(reason !== undefined && { unavailable: reason }) })
     print(countsLine(judged.counts))
     return judged.exitCode

@@ -26,7 +26,7 @@ const ALSO = ['/usr/local/sbin', '/usr/sbin', '/sbin']
 /** Where programs are looked for. */
 export const programFolders = (env: NodeJS.ProcessEnv): string[] => [...(env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== ''), ...ALSO]
 
-const isProgram = (path: string): boolean => {
+export const isProgram = (path: string): boolean => {
   try {
     accessSync(path, constants.X_OK)
     return true

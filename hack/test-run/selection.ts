@@ -8,6 +8,9 @@ export const FAULTS_FOLDER = 'test/faults/'
 /** Each starts a control plane of its own and a real kubelet, which needs root. */
 export const NODE_FOLDER = 'test/node/'
 
+/** From a browser to a Workspace, through a proxy: with programs of other people's, and where a control plane is needed, one of their own. */
+export const WEB_FOLDER = 'test/web/'
+
 export interface Asked {
   help: boolean
   /** Files, folders or globs; empty for all tests but the fault runs. */
@@ -52,13 +55,17 @@ export interface Selection {
   faults: string[]
   /** Start control planes and nodes of their own. */
   nodes: string[]
+  /** Need a proxy and a browser, and start control planes of their own. */
+  web: string[]
   others: string[]
 }
 
+const FOLDERS = [INTEGRATION_FOLDER, FAULTS_FOLDER, NODE_FOLDER, WEB_FOLDER]
+
 export const selectFiles = (files: readonly string[]): Selection => {
-  const [integration = [], faults = [], nodes = []] = [INTEGRATION_FOLDER, FAULTS_FOLDER, NODE_FOLDER].map((folder) => files.filter((file) => file.startsWith(folder)))
-  const taken = new Set([...integration, ...faults, ...nodes])
-  return { integration, faults, nodes, others: files.filter((file) => !taken.has(file)) }
+  const [integration = [], faults = [], nodes = [], web = []] = FOLDERS.map((folder) => files.filter((file) => file.startsWith(folder)))
+  const taken = new Set([...integration, ...faults, ...nodes, ...web])
+  return { integration, faults, nodes, web, others: files.filter((file) => !taken.has(file)) }
 }
 
 /** A fault run waits for leases, restarts and clean-up: longer than any other test file. In seconds. */
@@ -83,7 +90,7 @@ export interface Outcome {
   counts: Counts
   /** tap's exit code. */
   runnerCode: number
-  /** Why the tests that need a control plane or a node did not run, if any were selected. */
+  /** Why tests that need more than Node did not run, if any were selected. */
   unavailable?: string
   /** CI=true: what did not run has failed. */
   isCi: boolean
@@ -102,12 +109,13 @@ export const judge = ({ counts, runnerCode, unavailable, isCi }: Outcome): { exi
 }
 
 const foldersOf = (files: readonly string[]): string =>
-  [INTEGRATION_FOLDER, FAULTS_FOLDER, NODE_FOLDER].filter((folder) => files.some((file) => file.startsWith(folder))).join(' and ')
+  FOLDERS.filter((folder) => files.some((file) => file.startsWith(folder))).join(' and ')
 
-/** What tests cannot do without, and the command that says how to get it. */
+/** What tests cannot do without, and how to get it. */
 const NEEDS = {
-  controlPlane: { what: 'a real control plane', command: 'npm run control-plane' },
-  node: { what: 'a real kubelet on this machine', command: 'npm run node' },
+  controlPlane: { what: 'a real control plane', toDo: 'run "npm run control-plane", which says how to get one, then this again' },
+  node: { what: 'a real kubelet on this machine', toDo: 'run "npm run node", which says how to get one, then this again' },
+  web: { what: 'nginx and Chromium', toDo: 'install them ("apt-get install --no-install-recommends nginx chromium" on Debian), then run this again' },
 } as const
 
 /** Several lines, so that nobody overlooks them. */
@@ -116,8 +124,8 @@ export const unavailableLines = (files: readonly string[], reason: string, isCi:
   '!'.repeat(78),
   `The integration tests did NOT run: ${files.length} file(s) in ${foldersOf(files)} need ${NEEDS[need].what}.`,
   `Why: ${reason}`,
-  `What to do: run "${NEEDS[need].command}", which says how to get one, then this again.`,
-  isCi ? 'CI=true: this counts as a failure.' : 'The tests that need none did run; their counts follow.',
+  `What to do: ${NEEDS[need].toDo}.`,
+  isCi ? 'CI=true: this counts as a failure.' : 'The other tests did run; their counts follow.',
   '!'.repeat(78),
   '',
 ]

@@ -104,7 +104,9 @@ export const readUri = (uri: string): UriReading => {
   let start = 1
   for (; end < uri.length; end += 1) {
     const character = uri.charCodeAt(end)
-    if (character === QUERY || character === FRAGMENT) break
+    if (character === QUERY) break
+    // No browser sends one. Servers that take it for a part of the path would go on where we ended.
+    if (character === FRAGMENT) return invalid('the path holds a fragment')
     if (character <= SPACE || character >= DELETE || character === BACKSLASH) return invalid('the path holds a character that must be percent-encoded')
     if (character === PERCENT) hasEscape = true
     if (character !== SLASH || end === 0) continue

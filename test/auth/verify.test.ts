@@ -145,7 +145,7 @@ const resolveDots = (path: string): string => {
 /** What a server may see in a path: decoded so many times, with either kind of slash, with and without parameters, resolved. */
 const servedPaths = (uri: string): string[] => {
   const seen = new Set<string>()
-  let path = uri.replace(/[?#].*$/s, '')
+  let path = uri.replace(/\?.*$/s, '')
   for (let turn = 0; turn < 4; turn += 1, path = decode(path)) {
     for (const form of [path, path.replaceAll('\\', '/'), path.replace(/;[^/]*/g, '')]) seen.add(resolveDots(form))
   }

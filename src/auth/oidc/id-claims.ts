@@ -1,5 +1,5 @@
 /** Who an ID token is about. Only of tokens whose signature, issuer, audience and times were found good. */
-import { AUTHENTICATED, isReservedName } from '../../core/group-list.ts'
+import { AUTHENTICATED, isReservedName } from '../../core/system-names.ts'
 
 /** What is believed of the user. */
 export interface IdClaims {

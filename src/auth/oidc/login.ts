@@ -5,8 +5,9 @@
  * How a browser gets there. `/verify` answers 401; the reverse proxy then sends the browser to `/login?rd=<path>`, a path of the same host:
  * - nginx: `auth_request` to `/verify`, and `error_page 401` to a location with `return 302 /login?rd=$request_uri`. nginx cannot encode
  *   the path; `return-path.ts` reads it as it is. Or that location passes the request on to `/login` with X-Forwarded-Uri.
- * - Traefik: `forwardAuth` to `/verify`, and an `errors` middleware for 401 with the query `/login?rd={url}`. It may keep the status 401
- *   and hand on the rest of this answer, so the way to the issuer is in the page as well.
+ * - Traefik: `forwardAuth` to `/verify`, and an `errors` middleware for 401 with the query `/login?rd={url}`, which is the whole URL of the
+ *   page; one of this origin is taken for its path. It may keep the status 401 and hand on the rest of this answer, so the way to the
+ *   issuer is in the page as well.
  * `/login` and `/callback` themselves go through the proxy without `/verify`, with the same X-Forwarded-Host and -Proto: the redirect URI,
  * `<scheme>://<host>/callback`, is made of them and must be known to the issuer, for each host. Who may send those headers is checked by
  * the server that this plugin is part of.
@@ -31,7 +32,7 @@ import { escapeHtml } from './html.ts'
 import type { DiscoveredIdTokens } from './id-tokens.ts'
 import { createLoginCookies, LOGIN_SECONDS } from './login-cookies.ts'
 import { createLoginSeal, type PendingLogin } from './login-seal.ts'
-import { readReturnPath, returnParameter, type ReturnPath, type ReturnReading } from './return-path.ts'
+import { readReturnPath, returnParameter, withoutOwnOrigin, type ReturnPath, type ReturnReading } from './return-path.ts'
 
 export interface LoginOptions extends CodeFlowOptions {
   /** As for the session cookie; without it plain http is taken. */
@@ -102,9 +103,9 @@ const refuse = (reply: FastifyReply, { code, text, retryAfterSeconds }: Refusal)
 }
 
 /** Where the browser asked to return to: the parameter, else the page that the proxy passed on. */
-const returnPathOf = (request: FastifyRequest): ReturnReading | undefined => {
+const returnPathOf = (request: FastifyRequest, origin: string): ReturnReading | undefined => {
   const asked = returnParameter(queryOf(request.url))
-  if (asked !== undefined) return readReturnPath(asked)
+  if (asked !== undefined) return readReturnPath(withoutOwnOrigin(asked, origin))
   const uri = readForwardedUri(request.headers)
   const text = request.headers['x-forwarded-uri']
   return uri.ok && typeof text === 'string' && !OWN_PATHS.has(uri.path) ? readReturnPath(text) : undefined
@@ -128,11 +129,7 @@ export const createLogin = (options: LoginOptions, { idTokens, sessions, ring, c
     return URL.canParse(text) ? new URL(text).origin : undefined
   }
 
-  const begin = async (request: FastifyRequest, reply: FastifyReply, to: ReturnPath): Promise<FastifyReply> => {
-    const forwarded = readForwardedRest(request.headers, to, rules)
-    if (!forwarded.ok) return refuse(reply, { code: forwarded.code, text: forwarded.body })
-    const origin = originOf(forwarded.request)
-    if (origin === undefined) return refuse(reply, NO_HOST)
+  const begin = async (request: FastifyRequest, reply: FastifyReply, to: ReturnPath, origin: string): Promise<FastifyReply> => {
     const { url, secrets } = await flow.begin(`${origin}${CALLBACK_PATH}`)
     const sealed = await seal.seal({ ...secrets, origin, location: to.location, expiresAt: clock.now() + LOGIN_SECONDS * 1000 })
     if (sealed === undefined) return refuse(reply, NO_KEY)
@@ -175,10 +172,14 @@ export const createLogin = (options: LoginOptions, { idTokens, sessions, ring, c
 
   const serveLogin = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (!isPageVisit(request)) return refuse(reply, NOT_A_PAGE)
-    const reading = returnPathOf(request)
+    const forwarded = readForwardedRest(request.headers, { path: LOGIN_PATH, query: '' }, rules)
+    if (!forwarded.ok) return refuse(reply, { code: forwarded.code, text: forwarded.body })
+    const origin = originOf(forwarded.request)
+    if (origin === undefined) return refuse(reply, NO_HOST)
+    const reading = returnPathOf(request, origin)
     if (reading === undefined) return refuse(reply, NO_RETURN)
     if (!reading.ok) return refuse(reply, { code: 400, text: reading.body })
-    return OWN_PATHS.has(reading.to.path) ? refuse(reply, NO_RETURN) : begin(request, reply, reading.to)
+    return OWN_PATHS.has(reading.to.path) ? refuse(reply, NO_RETURN) : begin(request, reply, reading.to, origin)
   }
 
   const serveCallback = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {

@@ -22,12 +22,26 @@ const BASE = 'https://origin.invalid'
 export const returnParameter = (query: string): string | undefined =>
   query.startsWith('rd=/') ? query.slice('rd='.length) : (new URLSearchParams(query).get('rd') ?? undefined)
 
+const AUTHORITY = /^https?:\/\/[^/?#\\@]+(?=[/?#]|$)/i
+
+/**
+ * Traefik writes the whole URL: of one on this very origin the path is meant. Anything else stays as it is, and is refused as a path.
+ * @param origin of this host, as `URL` writes it
+ */
+export const withoutOwnOrigin = (text: string, origin: string): string => {
+  const [authority] = AUTHORITY.exec(text) ?? []
+  if (authority === undefined || !URL.canParse(authority) || new URL(authority).origin !== origin) return text
+  const rest = text.slice(authority.length)
+  return rest.startsWith('/') ? rest : `/${rest}`
+}
+
 const refuse = (problem: string): ReturnReading => ({ ok: false, body: `The path to return to (rd) cannot be used: ${problem}` })
 
 /** By the rules of forwarded paths; then written anew, so that nothing is sent to a browser that it could read in another way. */
 export const readReturnPath = (text: string): ReturnReading => {
   if (text.length > MAX_RETURN_PATH) return refuse(`it is longer than ${MAX_RETURN_PATH} characters`)
-  const reading = readUri(text)
+  // A fragment is the browser's own; servers hear nothing of it.
+  const reading = readUri(text.replace(/#.*$/s, ''))
   if (!reading.ok) return refuse('it must be a path of this host, beginning with one slash, without dot segments, empty segments or encoded slashes')
   const url = URL.canParse(text, BASE) ? new URL(text, BASE) : undefined
   if (url?.origin !== BASE) return refuse('it must be a path of this host')

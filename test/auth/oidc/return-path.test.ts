@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { test } from 'tap'
-import { MAX_RETURN_PATH, readReturnPath, returnParameter } from '../../../src/auth/oidc/return-path.ts'
+import { MAX_RETURN_PATH, readReturnPath, returnParameter, withoutOwnOrigin } from '../../../src/auth/oidc/return-path.ts'
 
 await test('paths of the same host', async (t) => {
   const table: Record<string, { location?: string; path?: string; query?: string }> = {
@@ -99,4 +99,32 @@ await test('where in the query the path is', async (t) => {
     'empty': { query: 'rd=', is: '' },
   }
   for (const [name, { query, is }] of Object.entries(table)) t.equal(returnParameter(query), is, name)
+})
+
+await test('of a whole URL on this very origin the path is meant; every other one is refused', async (t) => {
+  const own: Record<string, string> = {
+    'https://jupyter.test:8443/workspaces/team-a/lab?a=1&b=%20': '/workspaces/team-a/lab?a=1&b=%20',
+    'HTTPS://Jupyter.Test:8443/lab': '/lab',
+    'https://jupyter.test:8443': '/',
+    'https://jupyter.test:8443?a=1': '/?a=1',
+  }
+  for (const [text, location] of Object.entries(own)) t.match(readReturnPath(withoutOwnOrigin(text, 'https://jupyter.test:8443')), { ok: true, to: { location } }, text)
+  t.match(readReturnPath(withoutOwnOrigin('https://jupyter.test:443/lab', 'https://jupyter.test')), { ok: true, to: { location: '/lab' } }, 'with the port of https')
+  const others = [
+    'https://jupyter.test/lab',
+    'http://jupyter.test:8443/lab',
+    'https://jupyter.test:8443@evil.test/lab',
+    'https://jupyter.test:8443.evil.test/lab',
+    'https://evil.test/https://jupyter.test:8443/lab',
+    'https://jupyter.test:8443\\@evil.test/lab',
+    'https://jupyter.test:8443//evil.test',
+    'https://jupyter.test:8443/\\evil.test',
+    'https://jupyter.test:8443/../x',
+    'https:///jupyter.test:8443/lab',
+    'https:jupyter.test:8443/lab',
+    '//jupyter.test:8443/lab',
+    ' https://jupyter.test:8443/lab',
+    'javascript:https://jupyter.test:8443/lab',
+  ]
+  for (const text of others) t.equal(readReturnPath(withoutOwnOrigin(text, 'https://jupyter.test:8443')).ok, false, text)
 })

@@ -48,11 +48,12 @@ await test('fault runs run only when they are named', async (t) => {
   t.strictSame(filesFor(['test'], all).files, all)
 })
 
-await test('what is in test/integration shares a control plane, fault runs and those with a kubelet have their own', async (t) => {
-  t.strictSame(selectFiles(['test/core/gate.test.ts', 'test/integration/flow.test.ts', 'test/hack/integration/x.test.ts', 'test/faults/crash.test.ts', 'test/node/pod.test.ts']), {
+await test('what is in test/integration shares a control plane, fault runs, those with a kubelet and those with a browser have their own', async (t) => {
+  t.strictSame(selectFiles(['test/core/gate.test.ts', 'test/integration/flow.test.ts', 'test/hack/integration/x.test.ts', 'test/faults/crash.test.ts', 'test/node/pod.test.ts', 'test/web/nginx.test.ts']), {
     integration: ['test/integration/flow.test.ts'],
     faults: ['test/faults/crash.test.ts'],
     nodes: ['test/node/pod.test.ts'],
+    web: ['test/web/nginx.test.ts'],
     others: ['test/core/gate.test.ts', 'test/hack/integration/x.test.ts'],
   })
 })
@@ -96,4 +97,7 @@ await test('integration tests that did not run are told loudly, with the reason 
   const node = unavailableLines(['test/node/a.test.ts'], 'no root', false, 'node').join('\n')
   t.match(node, /did NOT run: 1 file\(s\) in test\/node\/ need a real kubelet on this machine/)
   t.match(node, /Why: no root\nWhat to do: run "npm run node"/)
+  const web = unavailableLines(['test/web/a.test.ts', 'test/web/b.test.ts'], 'chromium is not installed', true, 'web').join('\n')
+  t.match(web, /did NOT run: 2 file\(s\) in test\/web\/ need nginx and Chromium/)
+  t.match(web, /Why: chromium is not installed\nWhat to do: install them \("apt-get install --no-install-recommends nginx chromium" on Debian\)/)
 })
