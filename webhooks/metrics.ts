@@ -1,4 +1,5 @@
 import { Counter, Histogram, type Registry } from 'prom-client'
+import { createCertificateCounter, type CertificateLoad } from '../src/serving/certificate-metrics.ts'
 
 /** How an admission request ended: `malformed` was no question at all, `crashed` a fault of ours. */
 export type HookOutcome = 'allowed' | 'patched' | 'denied' | 'malformed' | 'crashed'
@@ -10,8 +11,7 @@ export interface HookMetrics {
   requestMade(result: 'created' | 'reused'): void
   /** A hook that could not do its work and answered all the same. */
   failed(hook: string, reason: 'error' | 'late' | 'crowded'): void
-  /** A certificate was loaded, or what was found cannot be used. */
-  certificate(result: 'loaded' | 'refused'): void
+  certificate(result: CertificateLoad): void
 }
 
 /** Seconds; a hook that only decides takes well under a millisecond, one that reads some ten. */
@@ -44,12 +44,6 @@ export const createHookMetrics = (register: Registry): HookMetrics => {
     labelNames: ['hook', 'reason'],
     registers,
   })
-  const certificates = new Counter({
-    name: 'access_gate_certificate_loads_total',
-    help: 'Serving certificates loaded, or refused because they cannot be used.',
-    labelNames: ['result'],
-    registers,
-  })
   return {
     answered: (hook, outcome, seconds) => {
       requests.inc({ hook, outcome })
@@ -57,6 +51,6 @@ export const createHookMetrics = (register: Registry): HookMetrics => {
     },
     requestMade: (result) => made.inc({ result }),
     failed: (hook, reason) => failures.inc({ hook, reason }),
-    certificate: (result) => certificates.inc({ result }),
+    certificate: createCertificateCounter(register),
   }
 }

@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { healthAnswer, type Health } from '../src/metrics-server.ts'
 import type { Answer } from './answer.ts'
 import type { Drain } from '../src/serving/drain.ts'
-import { createHeldBodies } from '../src/serving/held-bodies.ts'
+import { createHeldBodies, warnOfCuts } from '../src/serving/held-bodies.ts'
 import type { Hook } from './hook.ts'
 import type { HookMetrics } from './metrics.ts'
 import { createOneAtATime } from '../src/serving/one-at-a-time.ts'
@@ -29,8 +29,6 @@ export interface WebhookServerDeps {
 export const BODY_LIMIT = 7 * 1024 * 1024
 /** Of all bodies that have not ended; far below what the container may take. */
 const HELD_BODIES = 32 * 1024 * 1024
-/** Told once in so many milliseconds: a line for each would be one more burden. */
-const CUT_TOLD_MS = 60_000
 /** Longer than the 90 s after which the API server gives up an idle connection: otherwise we would close one that it is about to use. */
 const KEEP_ALIVE_MS = 120_000
 /** The API server waits at most 30 s for any webhook. */
@@ -110,12 +108,7 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
   }
 
   const oneAtATime = createOneAtATime()
-  let cutToldAt = Number.NEGATIVE_INFINITY
-  const heldBodies = createHeldBodies(HELD_BODIES, () => {
-    if (performance.now() - cutToldAt < CUT_TOLD_MS) return
-    cutToldAt = performance.now()
-    logger.warn('too much of unfinished requests is held: connections that have been sending for longest are cut; let only the API server reach this port')
-  })
+  const heldBodies = createHeldBodies(HELD_BODIES, warnOfCuts(logger, () => performance.now()))
   app.addHook('onRequest', (request, reply, done) => {
     if (!oneAtATime.isTooEarly(request.raw, reply.raw)) {
       heldBodies.watch(request.raw)

@@ -1,4 +1,4 @@
-/** Keys that an object in a JSON text has twice: JSON.parse takes the last and says nothing. */
+/** What JSON.parse says nothing of: keys that an object has twice, of which it takes the last, and how deep everything is nested. */
 
 interface Frame {
   /** undefined in a list. */
@@ -25,6 +25,29 @@ const endOfString = (text: string, start: number): number => {
     while (text.charCodeAt(before) === BACKSLASH) before -= 1
     if ((end - before) % 2 === 1) return end
   }
+}
+
+/** @param text maybe no JSON. @returns whether more lists and objects than `most` stand one within the other */
+export const isNestedDeeper = (text: string, most: number): boolean => {
+  let depth = 0
+  for (let index = 0; index < text.length; index += 1) {
+    switch (text.charCodeAt(index)) {
+      case QUOTE:
+        index = endOfString(text, index)
+        break
+      case OPEN_OBJECT:
+      case OPEN_LIST:
+        depth += 1
+        if (depth > most) return true
+        break
+      case CLOSE_OBJECT:
+      case CLOSE_LIST:
+        depth -= 1
+        break
+      default:
+    }
+  }
+  return false
 }
 
 const keyIn = (text: string, start: number, end: number): string => {

@@ -1,4 +1,5 @@
 /** Decoding of an object as the API server does it: fields of the right types, nothing for null, and a list of the fields that nobody knows. */
+import { ANY_KEY } from '../api/meta.ts'
 import { isRecord } from './json-shape.ts'
 
 /** A field of the wrong type; the message is the one of the API server's decoder, and holds no value. */
@@ -21,8 +22,6 @@ const SCALARS: ReadonlyMap<unknown, 'string' | 'bool' | 'int64' | 'float64' | 'a
   [undefined, 'any'],
 ])
 
-/** As TypeBox writes a record of string keys. */
-const ANY_KEY = '^.*$'
 /** So many unknown fields are told. */
 const MOST_UNKNOWN = 50
 

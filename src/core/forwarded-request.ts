@@ -68,7 +68,7 @@ const hasDotSegment = (path: string): boolean => {
 
 const ENCODED_SEPARATOR = /%(?:2f|5c)/i
 /** What is still an escape after decoding once: a server behind us that decodes again would see another path. */
-const TWICE_ENCODED = /%(?:25)*(?:2[ef]|5c|[01][0-9a-f]|7f)/i
+const TWICE_ENCODED = /%(?:25)*(?:2[ef]|3b|5c|[01][0-9a-f]|7f)/i
 const CONTROL = /\p{Cc}/u
 /** Spaces and control characters; the space that stands between two values of a header that was sent twice among them. */
 const BREAKS_QUERY = /[^!-~\u0080-\uffff]/

@@ -3,7 +3,7 @@
 /** What objects are written in. */
 export type Form = 'json' | 'yaml'
 
-export interface AcceptEntry {
+interface AcceptEntry {
   /** Such as `application/json`, in lower case. */
   type: string
   params: ReadonlyMap<string, string>
@@ -34,7 +34,7 @@ const readEntry = (text: string): { entry: AcceptEntry; quality: number } | unde
 const stars = ({ type }: AcceptEntry): number => (type === '*/*' ? 2 : type.endsWith('/*') ? 1 : 0)
 
 /** The entries that are wanted at all, the most wanted first; what is no media type is left out. */
-export const parseAccept = (header: string): AcceptEntry[] =>
+const parseAccept = (header: string): AcceptEntry[] =>
   header
     .split(',')
     .flatMap((text) => readEntry(text) ?? [])
@@ -50,7 +50,7 @@ const FORMS: ReadonlyMap<string, Form> = new Map([
 ])
 
 /** @returns undefined for an entry that wants something else, such as protobuf, or an object turned into a Table */
-export const formOf = ({ type, params }: AcceptEntry): Form | undefined => (params.has('as') ? undefined : FORMS.get(type))
+const formOf = ({ type, params }: AcceptEntry): Form | undefined => (params.has('as') ? undefined : FORMS.get(type))
 
 const first = <T>(entries: readonly AcceptEntry[], choose: (entry: AcceptEntry) => T | undefined): T | undefined => {
   for (const entry of entries) {

@@ -11,11 +11,6 @@ export interface ApiFailure {
   retryAfterSeconds?: number
 }
 
-export interface GroupResource {
-  group: string
-  plural: string
-}
-
 /** One field of an object that cannot be taken, in the words of Kubernetes. */
 export interface FieldProblem {
   type: 'FieldValueRequired' | 'FieldValueInvalid' | 'FieldValueNotSupported' | 'FieldValueForbidden'

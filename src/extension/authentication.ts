@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { TLSSocket } from 'node:tls'
 import { isIdentityHeader, readProxiedIdentity } from '../core/front-proxy-headers.ts'
+import { withAuthenticated } from '../core/system-names.ts'
 import type { Clock } from '../kube/ports.ts'
 import type { ClientTrust } from './client-trust.ts'
 import type { Handshakes } from './handshakes.ts'
@@ -38,15 +39,12 @@ interface Standing {
   why: string
 }
 
-const AUTHENTICATED = 'system:authenticated'
 const UNAUTHENTICATED = 'system:unauthenticated'
 const ANONYMOUS = 'system:anonymous'
 
 /** As the API server does it. */
-const withAuthenticated = (caller: Caller): Caller =>
-  caller.user === ANONYMOUS || caller.groups.includes(AUTHENTICATED) || caller.groups.includes(UNAUTHENTICATED)
-    ? caller
-    : { ...caller, groups: [...caller.groups, AUTHENTICATED] }
+const signedIn = (caller: Caller): Caller =>
+  caller.user === ANONYMOUS || caller.groups.includes(UNAUTHENTICATED) ? caller : { ...caller, groups: withAuthenticated(caller.groups) }
 
 const nobody = (trust: ClientTrust, why: string): Standing => ({ trust, frontProxy: undefined, client: undefined, why })
 
@@ -60,7 +58,7 @@ const standingOf = (socket: TLSSocket, trust: ClientTrust, isJudged: boolean, no
   const subject = subjectOf(certificate)
   if (subject === undefined) return nobody(trust, 'the client certificate has no common name, or several')
   const clientEnd = issuedUntil(certificate, trust.clients, now)
-  const client = clientEnd === undefined ? undefined : { until: clientEnd, caller: withAuthenticated({ user: subject.commonName, groups: subject.organizations, extra: {} }) }
+  const client = clientEnd === undefined ? undefined : { until: clientEnd, caller: signedIn({ user: subject.commonName, groups: subject.organizations, extra: {} }) }
   // The handshake knows no difference between the two kinds of CAs.
   const isOfFrontProxy = isJudged && trust.clients.length === 0
   const proxyEnd = issuedUntil(certificate, trust.frontProxy, now) ?? (isOfFrontProxy ? Date.parse(certificate.validTo) : undefined)
@@ -92,7 +90,7 @@ const dropIdentity = (request: IncomingMessage, trust: ClientTrust | undefined):
 
 const byToken = async (token: string, reviewer: TokenReviewer): Promise<Authentication> => {
   const caller = await reviewer(token)
-  return caller === undefined ? { state: 'unknown', why: 'the bearer token is not good' } : { state: 'known', caller: withAuthenticated(caller) }
+  return caller === undefined ? { state: 'unknown', why: 'the bearer token is not good' } : { state: 'known', caller: signedIn(caller) }
 }
 
 export const createAuthentication = ({ trust, clock, handshakes, tokens }: AuthenticationDeps): Authenticate => {
@@ -113,7 +111,7 @@ export const createAuthentication = ({ trust, clock, handshakes, tokens }: Authe
     const now = clock.now()
     if (frontProxy !== undefined && now <= frontProxy.until) {
       const identity = readProxiedIdentity(request.rawHeaders, current.config)
-      if (identity !== undefined) return { state: 'known', caller: withAuthenticated(identity) }
+      if (identity !== undefined) return { state: 'known', caller: signedIn(identity) }
     }
     if (client !== undefined && now <= client.until) return { state: 'known', caller: client.caller }
     return { state: 'unknown', why }

@@ -1,4 +1,5 @@
 import { Counter, Histogram, type Registry } from 'prom-client'
+import { createCertificateCounter, type CertificateLoad } from '../serving/certificate-metrics.ts'
 
 export interface ExtensionMetrics {
   /**
@@ -9,8 +10,7 @@ export interface ExtensionMetrics {
   reviewed(kind: string, verdict: string, seconds: number): void
   /** Any request, by the code of its answer. */
   answered(code: number): void
-  /** A certificate was loaded, or what was found cannot be used. */
-  certificate(result: 'loaded' | 'refused'): void
+  certificate(result: CertificateLoad): void
 }
 
 /** Seconds: a review is two calls to the API server. */
@@ -27,18 +27,12 @@ export const createExtensionMetrics = (register: Registry): ExtensionMetrics => 
     registers,
   })
   const requests = new Counter({ name: 'access_gate_extension_requests_total', help: 'Requests to the extension API by the code of the answer.', labelNames: ['code'], registers })
-  const certificates = new Counter({
-    name: 'access_gate_certificate_loads_total',
-    help: 'Serving certificates loaded, or refused because they cannot be used.',
-    labelNames: ['result'],
-    registers,
-  })
   return {
     reviewed: (kind, verdict, seconds) => {
       reviews.inc({ kind, verdict })
       duration.observe({ kind }, seconds)
     },
     answered: (code) => requests.inc({ code }),
-    certificate: (result) => certificates.inc({ result }),
+    certificate: createCertificateCounter(register),
   }
 }

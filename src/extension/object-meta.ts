@@ -1,7 +1,8 @@
-import { Type, type Static } from 'typebox'
+import { Type } from 'typebox'
+import { AnyKey } from '../api/meta.ts'
 
 const text = (description: string) => Type.Optional(Type.String({ description }))
-const texts = (description: string) => Type.Optional(Type.Record(Type.String(), Type.String(), { description }))
+const texts = (description: string) => Type.Optional(Type.Record(AnyKey, Type.String(), { description }))
 const whatever = (description: string) => Type.Optional(Type.Array(Type.Unknown(), { description }))
 
 /** What of an object's metadata is answered as it was sent. */
@@ -30,5 +31,3 @@ export const ObjectMetaSchema = Type.Object({
   finalizers: Type.Optional(Type.Array(Type.String(), { description: 'Not used.' })),
   managedFields: whatever('Not used.'),
 })
-
-export type SentMeta = Static<typeof ObjectMetaSchema>

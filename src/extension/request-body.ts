@@ -1,7 +1,7 @@
 /** A body as a value: JSON or YAML. Nothing of a body is ever part of a message: it may hold a token. */
 import { isUtf8 } from 'node:buffer'
 import { isAlias, isMap, isScalar, parseDocument, visit, type Document, type Node, type Pair } from 'yaml'
-import { duplicateKeys } from '../core/duplicate-keys.ts'
+import { duplicateKeys, isNestedDeeper } from '../core/duplicate-keys.ts'
 import type { Form } from '../core/media-type.ts'
 
 export type BodyReading =
@@ -18,11 +18,13 @@ export type BodyReading =
       limit?: number
     }
 
-/** The parser takes a hundred times as long as JSON's for the same text, and hostile ones some 15 ms for each KiB. */
+/** Bytes of a body, as the API server takes them. */
+export const BODY_LIMIT = 3 * 1024 * 1024
+/** Bytes of YAML. Of what is read and of what is answered: it takes a hundred times as long as JSON for the same, and hostile text some 15 ms for each KiB. */
 export const YAML_LIMIT = 32 * 1024
 /** So many keys that are there twice are told. */
 const MOST_DUPLICATES = 50
-/** Nested deeper than anything that is meant: whatever walks the value later must not run out of stack. */
+/** Nested deeper than anything that is meant: whatever walks the value later must run out of neither stack nor memory. */
 const DEEPEST = 200
 
 const keyName = (key: unknown): string => (isScalar(key) ? String(key.value) : '?')
@@ -78,6 +80,8 @@ const readYaml = (text: string): BodyReading => {
 }
 
 const readJson = (text: string): BodyReading => {
+  // Before it is parsed: each level costs far more memory than the one character that it is.
+  if (isNestedDeeper(text, DEEPEST)) return { ok: false, problem: "couldn't get version/kind; json parse error: exceeded max depth" }
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -47,7 +47,7 @@ const allowed = async <T>(where: KeySecret, verb: 'get' | 'update', call: Promis
 }
 
 /** @throws CodedError KUBE_NOT_FOUND when it is missing; KUBE_* */
-export const readKeySecret = async (reader: Pick<Reader, 'get'>, where: KeySecret): Promise<Secret> => {
+const readKeySecret = async (reader: Pick<Reader, 'get'>, where: KeySecret): Promise<Secret> => {
   const secret = await allowed(where, 'get', reader.get(SECRETS, where.namespace, where.name))
   if (secret === undefined) throw new CodedError('KUBE_NOT_FOUND', missingSecret(where))
   return secret

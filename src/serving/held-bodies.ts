@@ -3,9 +3,13 @@
  * stop before the end; by the bounds of one request alone some dozens of connections would fill the memory.
  */
 import type { IncomingMessage } from 'node:http'
+import type { Logger } from 'pino'
 
 /** Bodies of this size and less are not counted: nearly all reviews are, and so many connections cost more than their bodies. */
 const SMALL = 64 * 1024
+
+/** Told once in so many milliseconds: a line for each would be one more burden. */
+const TOLD_MS = 60_000
 
 export interface HeldBodies {
   /** To be called for each request before its body is read. */
@@ -54,5 +58,15 @@ export const createHeldBodies = (budget: number, onCut: () => void): HeldBodies 
         cutBeyondBudget()
       })
     },
+  }
+}
+
+/** What to do at each cut: a warning, now and then. @param now milliseconds that only ever go forward */
+export const warnOfCuts = (logger: Pick<Logger, 'warn'>, now: () => number): (() => void) => {
+  let toldAt = Number.NEGATIVE_INFINITY
+  return () => {
+    if (now() - toldAt < TOLD_MS) return
+    toldAt = now()
+    logger.warn('too much of unfinished requests is held: connections that have been sending for longest are cut; let only the API server reach this port')
   }
 }

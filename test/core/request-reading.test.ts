@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { Type } from 'typebox'
 import { test } from 'tap'
+import { AnyKey } from '../../src/api/meta.ts'
 import { parseApiPath, verbOf } from '../../src/core/api-path.ts'
 import { duplicateKeys } from '../../src/core/duplicate-keys.ts'
 import { compileDecoder } from '../../src/core/field-decoder.ts'
@@ -96,7 +97,7 @@ await test('media types', (t) => {
 })
 
 const decoder = compileDecoder(
-  Type.Object({ text: Type.String(), list: Type.Optional(Type.Array(Type.String())), map: Type.Optional(Type.Record(Type.String(), Type.Integer())), inner: Type.Object({ flag: Type.Boolean() }) }),
+  Type.Object({ text: Type.String(), list: Type.Optional(Type.Array(Type.String())), map: Type.Optional(Type.Record(AnyKey, Type.Integer())), inner: Type.Object({ flag: Type.Boolean() }) }),
   'Thing',
 )
 const thing = fc.record(
@@ -125,6 +126,12 @@ await test('what has the right types is decoded to itself; what is not there to 
     }),
     { numRuns: 200 },
   )
+  t.end()
+})
+
+await test('a key with a line end hides nothing of what it holds', (t) => {
+  for (const key of ['a\nb', '\n', 'a\r', '\u2028'])
+    t.throws(() => decoder({ map: { [key]: 'text' } }, []), { message: 'json: cannot unmarshal string into Go struct field Thing.map of type int64' }, encodeURIComponent(key))
   t.end()
 })
 

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { InjectOptions } from 'fastify'
 import { Type } from 'typebox'
+import { AnyKey } from '../../src/api/meta.ts'
 import type { Authenticate } from '../../src/extension/authentication.ts'
 import type { Authorize } from '../../src/extension/authorization.ts'
 import type { HealthCheck } from '../../src/extension/health.ts'
@@ -37,7 +38,7 @@ export const visitReview = (review?: (request: ReviewRequest<VisitSpec>) => Prom
     {
       guest: Type.String(described('Who comes.')),
       groups: Type.Optional(Type.Array(Type.String(), described('With whom.'))),
-      extra: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()), described('What else.'))),
+      extra: Type.Optional(Type.Record(AnyKey, Type.Array(Type.String()), described('What else.'))),
       token: Type.Optional(Type.String(described('A secret.'))),
       seats: Type.Optional(Type.Integer(described('How many.'))),
     },

@@ -407,6 +407,67 @@ await test('a review that takes too long is answered all the same', async (t) =>
   t.strictSame(signals.map(({ aborted }) => aborted), [true])
 })
 
+await test('large reviews hold no more memory than there is, and never keep the small ones out', async (t) => {
+  const held = Promise.withResolvers<void>()
+  let asked = 0
+  const kind = visitReview(async () => {
+    asked += 1
+    await held.promise
+    return { ok: true, status: { allowed: false }, verdict: 'denied' }
+  })
+  const turns = createTurns({ atOnce: 100, waiting: 100 })
+  const { app } = world({ kinds: [asKind(kind)], turns })
+  const large = post(changed({ metadata: { annotations: { a: 'x'.repeat(3_000_000) } } }))
+  const first = Array.from({ length: 5 }, () => app.inject(large))
+  await untilTrue('as many as there is room for are in', () => asked === 5)
+  t.match((await app.inject(large)).json(), { code: 429, reason: 'TooManyRequests' })
+  const small = app.inject(post(REVIEW))
+  held.resolve()
+  t.strictSame((await Promise.all([...first, small])).map(({ statusCode }) => statusCode), [201, 201, 201, 201, 201, 201])
+  t.equal((await app.inject(large)).statusCode, 201, 'the room of those that were answered is free again')
+})
+
+await test('nested text costs no more than it is long', async (t) => {
+  const { app } = world()
+  const depth = 500_000
+  const twice = Array.from({ length: 60 }, (_, index) => `"k${index}":1,"k${index}":1`).join(',')
+  for (const nested of [`${'['.repeat(depth)}{${twice}}${']'.repeat(depth)}`, `${'{"a":'.repeat(depth)}{${twice}}${'}'.repeat(depth)}`, '['.repeat(depth)]) {
+    const reply = await app.inject(post(`{"spec":{"guest":"alice"},"status":${nested}}`))
+    t.match(reply.json(), { code: 400, message: /exceeded max depth/ })
+  }
+  const quoted = await app.inject(post(changed({ metadata: { annotations: { a: `\\"${'[{'.repeat(depth)}` } } })))
+  t.equal(quoted.statusCode, 201, 'brackets in text are no nesting')
+})
+
+await test('an answer that is too long for YAML is not written in YAML', async (t) => {
+  const { app } = world()
+  const annotations = Object.fromEntries(Array.from({ length: 5_000 }, (_, index) => [`k${index}`, 'v']))
+  const reply = await app.inject(post(changed({ metadata: { annotations } }), { headers: { accept: 'application/yaml' } }))
+  t.equal(reply.statusCode, 413)
+  t.match(parse(reply.body), { reason: 'RequestEntityTooLarge', message: 'Request entity too large: limit is 32768' })
+})
+
+await test('nothing is asked for whoever has gone away in the line', async (t) => {
+  const held = Promise.withResolvers<void>()
+  const asked: string[] = []
+  const kind = visitReview(async ({ spec }) => {
+    asked.push(spec.guest)
+    await held.promise
+    return { ok: true, status: { allowed: false }, verdict: 'denied' }
+  })
+  const ends: (() => void)[] = []
+  const timers = { monotonic: () => 0, after: (_ms: number, run: () => void) => (ends.push(run), () => undefined) }
+  const turns = createTurns({ atOnce: 1, waiting: 2 })
+  const { app } = world({ kinds: [asKind(kind)], timers, turns })
+  const all = ['first', 'late', 'last'].map((guest) => app.inject(post(changed({ spec: { guest } }))))
+  await untilTrue('all are in', () => ends.length === 3 && !turns.hasRoom)
+  ends[1]?.()
+  t.equal((await all[1])?.statusCode, 504)
+  held.resolve()
+  t.strictSame((await Promise.all(all)).map(({ statusCode }) => statusCode), [201, 504, 201])
+  t.strictSame(asked, ['first', 'last'])
+})
+
 await test('while draining, connections are asked to close', async (t) => {
   const { app } = world({ drain: { draining: true, start: () => undefined } })
   t.equal((await app.inject(post(REVIEW))).headers.connection, 'close')

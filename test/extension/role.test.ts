@@ -102,6 +102,14 @@ await test('the front proxy says who asks', async (t) => {
   t.notMatch(JSON.stringify(lines.lines), 'Bearer')
 })
 
+await test('whoever is in hundreds of groups is a caller with all of them', async (t) => {
+  const { send, callers } = await start(t)
+  const groups = Array.from({ length: 1_100 }, (_, index) => `${'0'.repeat(30)}-${index}`)
+  const headers = { 'x-remote-user': 'carol', 'content-type': 'application/json' }
+  t.match(await send({ headers: { ...headers, 'x-remote-group': groups } }), DENIED_REVIEW)
+  t.strictSame(callers.map((caller) => caller.groups), [[...groups, 'system:authenticated']])
+})
+
 const STRANGERS: Record<string, { client?: ClientCertificate; headers?: Record<string, string> }> = {
   'no certificate, and headers that say who asks': {},
   'a certificate of another CA': { client: await clientCertificate(otherCa, { name: NAME }) },

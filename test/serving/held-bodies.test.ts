@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import http, { type ClientRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
-import { createHeldBodies } from '../../src/serving/held-bodies.ts'
+import { createHeldBodies, warnOfCuts } from '../../src/serving/held-bodies.ts'
 import { untilTrue } from '../support/eventually.ts'
 
 const KIB = 1024
@@ -98,4 +98,16 @@ await test('small bodies are not counted, whatever they add up to', async (t) =>
   for (let number = 0; number < 20; number += 1) begin(40)
   await untilTrue('all were read', () => received() === 20 * 40 * KIB)
   t.equal(cuts(), 0)
+})
+
+await test('cuts are told once in a minute', (t) => {
+  let [now, warnings] = [5_000, 0]
+  const cut = warnOfCuts({ warn: () => (warnings += 1) }, () => now)
+  const told = [5_000, 5_001, 64_999, 65_000, 65_001].map((at) => {
+    now = at
+    cut()
+    return warnings
+  })
+  t.strictSame(told, [1, 1, 1, 2, 2])
+  t.end()
 })

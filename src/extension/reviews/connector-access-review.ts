@@ -36,9 +36,10 @@ const problems = ({ connectorName, subject, podName, user }: Spec): FieldProblem
 
 /** All that the answer depends on. */
 const questionKey = ({ connector, serviceAccount, podName = '', user, caller }: ConnectorQuestion): string => {
-  const creator = user === undefined ? [] : [creatorIdentity(user, caller).identity]
-  const extra = creator.flatMap((one) => Object.entries(one.extra ?? {}).toSorted(([left], [right]) => (left < right ? -1 : 1)))
-  return JSON.stringify([connector.namespace, connector.name, serviceAccount.namespace, serviceAccount.name, podName, creator.map(({ user: name, uid = '', groups }) => [name, uid, groups]), extra])
+  const creator = user === undefined ? [] : [creatorIdentity(user, caller)]
+  const extra = creator.flatMap(({ identity }) => Object.entries(identity.extra ?? {}).toSorted(([left], [right]) => (left < right ? -1 : 1)))
+  const creators = creator.map(({ identity: { user: name, uid = '', groups }, groupsAreKnown }) => [name, uid, groups, groupsAreKnown])
+  return JSON.stringify([connector.namespace, connector.name, serviceAccount.namespace, serviceAccount.name, podName, creators, extra])
 }
 
 const given = (text: string | undefined): string | undefined => (isMissing(text) ? undefined : text)

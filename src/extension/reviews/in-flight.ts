@@ -1,8 +1,11 @@
 /** Many ask the same at the same moment, when a page is opened that makes many requests. They share one answer, and nothing is kept of it. */
 import type { Clock } from '../../kube/ports.ts'
 
-/** How long after it was first asked a question is still joined, milliseconds: whoever comes later gets an answer that is as new as the question. */
-const JOIN_MS = 500
+/**
+ * How long after it was first asked a question is still joined, milliseconds. The auth middleware shares a yes for 0.9 s after it asked, so
+ * with this nobody hears a yes that is more than a second old.
+ */
+const JOIN_MS = 100
 
 export interface InFlight<T> {
   /** @param key the whole question, so written that no two questions have the same. @throws what `ask` throws, for all who share it */

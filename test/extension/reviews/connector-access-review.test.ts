@@ -143,6 +143,18 @@ await test('the same question at the same moment is asked once', async (t) => {
   t.equal(bench.kube.calls.filter(({ verb }) => verb === 'allows').length, 2 + 3 + 3)
 })
 
+await test('an answer for whom groups are known is not shared with one for whom they are guessed', async (t) => {
+  const bench = filled('get', 'proxy')
+  const release = bench.kube.hold('allows')
+  const plain = { user: 'alice', groups: ['system:authenticated'], extra: {} }
+  const asked = [{ ...plain, user: 'bob' }, plain].map((caller) => bench.review(KIND, { ...spec, user: 'alice' }, { ...AT, caller }))
+  await settle()
+  release()
+  const [guessed, known] = await Promise.all(asked)
+  t.match(guessed, { status: { reason: /without the groups of that user/ } })
+  t.match(known, { status: { reason: /^alice may not create Pods in namespace cicd; / } })
+})
+
 await test('what could not be read is no answer', async (t) => {
   for (const [verb, resource] of [['allows', undefined], ['get', CONFIG_MAPS], ['get', CONNECTORS], ['get', PODS], ['list', ACCESS_REQUESTS], ['list', ACCESS_POLICIES]] as const) {
     const bench = filled('get')
