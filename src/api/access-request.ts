@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
 import { AccessPolicySpecSchema } from './access-policy.ts'
-import { ConditionSchema, LabelRequirementSchema, LIMIT, type KubeObject } from './meta.ts'
+import { AnyKey, ConditionSchema, LabelRequirementSchema, LIMIT, type KubeObject } from './meta.ts'
 
 export const AccessRequestSpecSchema = Type.Object(
   {
@@ -63,7 +63,7 @@ const ResolvedCheckSchema = Type.Object(
     apiVersion: Type.String({ description: 'API version of the check objects.' }),
     kind: Type.String({ description: 'Kind of the check objects.' }),
     objectName: Type.Optional(Type.String({ description: 'Name of the one check object.' })),
-    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'Labels of the check objects, filled in from the Pod.' })),
+    matchLabels: Type.Optional(Type.Record(AnyKey, Type.String(), { description: 'Labels of the check objects, filled in from the Pod.' })),
     matchExpressions: Type.Optional(Type.Array(LabelRequirementSchema, { description: 'Requirements on the labels, filled in from the Pod.' })),
     cel: Type.Optional(Type.String({ description: 'The expression that reads the state.' })),
     approvers: Type.Optional(Type.Array(Type.String(), { description: 'Who may have approved.' })),

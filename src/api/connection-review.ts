@@ -1,5 +1,6 @@
 /** The virtual kinds of connection.workspace.jupyter.org: they are asked and answered, and never stored. */
 import { Type, type Static } from 'typebox'
+import { AnyKey } from './meta.ts'
 
 export const CONNECTION_GROUP = 'connection.workspace.jupyter.org'
 export const CONNECTION_VERSION = 'v1alpha1'
@@ -10,7 +11,7 @@ export const WORKSPACE_CONNECTION = { kind: 'WorkspaceConnection', plural: 'work
 export const BEARER_TOKEN_REVIEW = { kind: 'BearerTokenReview', plural: 'bearertokenreviews', singular: 'bearertokenreview' } as const
 
 const groups = (description: string) => Type.Optional(Type.Array(Type.String(), { description }))
-const extra = (description: string) => Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()), { description }))
+const extra = (description: string) => Type.Optional(Type.Record(AnyKey, Type.Array(Type.String()), { description }))
 
 export const ConnectionAccessReviewSpecSchema = Type.Object(
   {

@@ -1,10 +1,9 @@
 /** The virtual kind of access.connectors.alauda.io: it is asked and answered, and never stored. */
 import { Type, type Static } from 'typebox'
-import { LabelRequirementSchema } from './meta.ts'
+import { AnyKey, LabelRequirementSchema } from './meta.ts'
 
 export const ACCESS_GROUP = 'access.connectors.alauda.io'
 export const ACCESS_VERSION = 'v1alpha1'
-export const ACCESS_API_VERSION = `${ACCESS_GROUP}/${ACCESS_VERSION}`
 
 export const CONNECTOR_ACCESS_REVIEW = { kind: 'ConnectorAccessReview', plural: 'connectoraccessreviews', singular: 'connectoraccessreview' } as const
 
@@ -34,7 +33,7 @@ const AskedCheckSchema = Type.Object(
     apiVersion: Type.Optional(Type.String({ description: 'API version of the check objects.' })),
     kind: Type.Optional(Type.String({ description: 'Kind of the check objects, for example ApprovalTask. They are looked up in the namespace of the Pod.' })),
     objectName: Type.Optional(Type.String({ description: 'Name of the one check object. What is in braces is filled in from the Pod.' })),
-    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'Labels of the check objects. What is in braces is filled in from the Pod.' })),
+    matchLabels: Type.Optional(Type.Record(AnyKey, Type.String(), { description: 'Labels of the check objects. What is in braces is filled in from the Pod.' })),
     matchExpressions: Type.Optional(Type.Array(LabelRequirementSchema, { description: 'Requirements on the labels. What is in braces is filled in from the Pod.' })),
     approvers: Type.Optional(Type.Array(Type.String(), { description: 'Who may approve; "group:<name>" is the members of a group. Left out: whoever the check object lets.' })),
     approvalsRequired: Type.Optional(Type.Integer({ description: 'How many different people must have approved.' })),

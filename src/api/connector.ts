@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { ConditionSchema, type KubeObject } from './meta.ts'
+import { AnyKey, ConditionSchema, type KubeObject } from './meta.ts'
 
 const NameValue = Type.Object(
   { name: Type.String({ description: 'The name.' }), value: Type.String({ description: 'The value.' }) },
@@ -93,7 +93,7 @@ export const ConnectorClassSpecSchema = Type.Object(
         Type.Object(
           {
             name: Type.String({ description: 'Name of the configuration.' }),
-            data: Type.Optional(Type.Record(Type.String(), Type.String(), { description: 'File name to template.' })),
+            data: Type.Optional(Type.Record(AnyKey, Type.String(), { description: 'File name to template.' })),
             params: Type.Optional(
               Type.Array(
                 Type.Object(

@@ -83,8 +83,12 @@ export const LabelRequirementSchema = Type.Object(
 )
 export type LabelRequirement = Static<typeof LabelRequirementSchema>
 
+/** Of a record that takes any key. TypeBox's own pattern for them passes over keys with a line end, and so over what they hold. */
+export const ANY_KEY = '^[\\s\\S]*$'
+export const AnyKey = Type.String({ pattern: ANY_KEY })
+
 const matchLabels = Type.Optional(
-  Type.Record(Type.String(), Type.String({ maxLength: LIMIT.template }), {
+  Type.Record(AnyKey, Type.String({ maxLength: LIMIT.template }), {
     description: 'Labels that must all be there with these values.',
     maxProperties: LIMIT.labels,
   }),

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { ConditionSchema, LIMIT, type KubeObject } from './meta.ts'
+import { AnyKey, ConditionSchema, LIMIT, type KubeObject } from './meta.ts'
 
 export const WORKSPACE_GROUP = 'workspace.jupyter.org'
 export const WORKSPACE_VERSION = 'v1alpha1'
@@ -56,7 +56,7 @@ export interface Workspace extends KubeObject {
   status?: Static<typeof WorkspaceStatusSchema>
 }
 
-const textsByKey = (description: string) => Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: LIMIT.template }), { description, maxProperties: LIMIT.labels }))
+const textsByKey = (description: string) => Type.Optional(Type.Record(AnyKey, Type.String({ maxLength: LIMIT.template }), { description, maxProperties: LIMIT.labels }))
 
 export const WorkspaceAccessStrategySpecSchema = Type.Object(
   {

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { readForwardedRest, readForwardedUri, type ForwardedRules } from '../core/forwarded-request.ts'
-import { isReservedName } from '../core/group-list.ts'
+import { isReservedName } from '../core/system-names.ts'
 import { trimSlash, workspacePlace, type WorkspaceRouting } from '../core/workspace-path.ts'
 import { METHOD_NOT_ALLOWED, textAnswer, type AuthAnswer, type Route } from './answer.ts'
 import { readBearer } from './bearer-header.ts'

@@ -6,6 +6,7 @@ import { DEFAULT_PATTERNS, isPlainPath, type WorkspaceRouting } from '../core/wo
 import { CodedError, errorCode } from '../errors.ts'
 import { AUTH_VARIABLES, authOption, type AuthSettings, type AuthVariable } from './auth-settings.ts'
 import { isCookieName, type CookieOptions } from './cookie.ts'
+import { prefixProblem } from './oidc/id-claims.ts'
 import { badSetting, settingReader, type Address, type SettingReader } from './setting-reader.ts'
 import { trustedProxies, type TrustedProxies } from './trusted-proxies.ts'
 
@@ -141,7 +142,8 @@ const readCookie = (reader: Reader, mode: WorkspaceRouting['mode']): CookieOptio
 
 const prefix = (reader: Reader, variable: 'OIDC_USERNAME_PREFIX' | 'OIDC_GROUPS_PREFIX'): string => {
   const value = reader.text(variable)
-  if (value.startsWith('system:')) throw badSetting(variable, 'must not begin with system:, as names of Kubernetes itself do')
+  const problem = prefixProblem(value)
+  if (problem !== undefined) throw badSetting(variable, problem)
   return value === '-' ? '' : value
 }
 

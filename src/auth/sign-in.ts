@@ -1,7 +1,7 @@
 /** From a verified identity to a session: the access review first, then the cookie. */
 import type { Logger } from 'pino'
 import type { ForwardedRequest } from '../core/forwarded-request.ts'
-import { AUTHENTICATED, isReservedName } from '../core/group-list.ts'
+import { AUTHENTICATED, isReservedName } from '../core/system-names.ts'
 import { workspacePlace, type WorkspacePlace, type WorkspaceRouting } from '../core/workspace-path.ts'
 import type { ReviewedIdentity } from '../kube/ports.ts'
 import { textAnswer, type AuthAnswer } from './answer.ts'

@@ -3,6 +3,7 @@ import type { ConnectionAccessReviewStatus } from '../api/connection-review.ts'
 import { CREATED_BY, PUBLIC, type Workspace } from '../api/workspace.ts'
 import type { AccessQuestion } from '../api/access-review.ts'
 import { own } from './json-shape.ts'
+import { withAuthenticated } from './system-names.ts'
 
 /** What RBAC is asked: the group of Workspaces, and a subresource of theirs or a kind of its own, as the roles of the cluster are written. */
 export interface ConnectionRule {
@@ -18,11 +19,9 @@ export const connectionQuestion = ({ reviewGroup, reviewResource }: ConnectionRu
   namespace,
 })
 
-const AUTHENTICATED = 'system:authenticated'
-
 /** The groups that are asked about. @param addAuthenticated whoever is asked about counts as signed in */
 export const reviewedGroups = (groups: readonly string[], addAuthenticated: boolean): readonly string[] =>
-  addAuthenticated && !groups.includes(AUTHENTICATED) ? [...groups, AUTHENTICATED] : groups
+  addAuthenticated ? withAuthenticated(groups) : groups
 
 /** Text within a JSON string, with the characters escaped that Go escapes for HTML. */
 const goJsonText = (text: string): string =>

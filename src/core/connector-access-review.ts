@@ -16,6 +16,7 @@ import { matchingPolicies } from './policy-match.ts'
 import { readProxyAddress } from './proxy-address.ts'
 import type { ConnectorKey } from './request-identity.ts'
 import { standing, type Standing } from './standing.ts'
+import { AUTHENTICATED } from './system-names.ts'
 
 export interface ConnectorAccessFacts {
   connector: ConnectorKey
@@ -54,7 +55,7 @@ export const creatorIdentity = (user: string, caller: Identity): { identity: Ide
   if (user === caller.user) return { identity: caller, groupsAreKnown: true }
   const [, namespace, name] = SERVICE_ACCOUNT_USER.exec(user) ?? []
   if (namespace !== undefined && name !== undefined) return { identity: podIdentity(namespace, name), groupsAreKnown: true }
-  return { identity: { user, groups: ['system:authenticated'] }, groupsAreKnown: false }
+  return { identity: { user, groups: [AUTHENTICATED] }, groupsAreKnown: false }
 }
 
 export const createPodsQuestion = (namespace: string): AccessQuestion => ({ group: '', resource: 'pods', verb: 'create', namespace })

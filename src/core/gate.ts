@@ -5,12 +5,13 @@ import { checksRecordedAsPassed, conditionOf } from './conditions.ts'
 import type { Flags } from './feature-flags.ts'
 import { boundUid } from './pod-context.ts'
 import { buildRequest, connectorName, type ConnectorKey, type PodKey } from './request-identity.ts'
+import { AUTHENTICATED } from './system-names.ts'
 import { parseTime } from './time.ts'
 
 /** A Pod's ServiceAccount as the API server knows it; without the groups, a permission that is bound to a group would not be seen. */
 export const podIdentity = (podNamespace: string, serviceAccount: string): Identity => ({
   user: serviceAccountUser(podNamespace, serviceAccount),
-  groups: ['system:serviceaccounts', `system:serviceaccounts:${podNamespace}`, 'system:authenticated'],
+  groups: ['system:serviceaccounts', `system:serviceaccounts:${podNamespace}`, AUTHENTICATED],
 })
 
 /**

@@ -1,4 +1,5 @@
 /** The list of groups in a header of a login proxy. */
+import { AUTHENTICATED } from './system-names.ts'
 
 /** One name between separators: plain, or in double quotes, where commas and spaces belong to it. */
 const ITEM = /[\s,]*(?:"([^"]*)"|([^\s,"]+))(?=[\s,]|$)/y
@@ -16,8 +17,6 @@ export const parseGroupList = (text: string): string[] | undefined => {
   }
 }
 
-export const AUTHENTICATED = 'system:authenticated'
-
 /** The one group that is everybody's keeps its name. */
 export const prefixedGroup = (prefix: string, group: string): string => (group === AUTHENTICATED ? group : `${prefix}${group}`)
 
@@ -25,6 +24,3 @@ export const isSubset = (part: readonly string[], whole: readonly string[]): boo
   const all = new Set(whole)
   return part.every((one) => all.has(one))
 }
-
-/** Names that Kubernetes gives itself: whoever carries one from outside would pass for a part of the cluster. */
-export const isReservedName = (name: string): boolean => name.startsWith('system:')

@@ -69,7 +69,7 @@ const renderAll = ({ mount: { attributes }, connectors, classes, token }: FileFa
   const wanted = [...templates].filter(([file]) => !exclude.includes(file))
   checkTemplates(wanted.map(([, template]) => template))
   const files = new Map(builtinFiles(proxy, connectors.map(connectorKey), token))
-  const budget = newRenderBudget()
+  const budget = newRenderBudget('the templates of the volume')
   for (const [file, template] of wanted) files.set(file, renderTemplate(parseTemplate(template.label, template.source), templateData(template, proxies, token), budget))
   const kept = [...files].filter(([name]) => !exclude.includes(name)).toSorted(([left], [right]) => compareText(left, right))
   const bytes = kept.reduce((sum, [, text]) => sum + utf8Length(text), 0)

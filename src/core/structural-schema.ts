@@ -1,8 +1,7 @@
+import { ANY_KEY } from '../api/meta.ts'
+
 /** A schema as plain data: JSON schema as TypeBox writes it, or the structural OpenAPI v3 schema of a CustomResourceDefinition or an API of ours. */
 export type Schema = Readonly<Record<string, unknown>>
-
-/** TypeBox writes a record of string keys as this one pattern property. */
-const ANY_KEY = '^.*$'
 
 /** What is carried over as it is, by type; the keywords that hold further schemas are converted. */
 const KEYWORDS: ReadonlyMap<unknown, readonly string[]> = new Map([

@@ -1,6 +1,7 @@
 /** What our tokens say, and how it is written in them. */
 import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { AnyKey } from '../api/meta.ts'
 
 export interface TokenClaims {
   user: string
@@ -29,8 +30,7 @@ const closed = { additionalProperties: false } as const
 const text = Type.String()
 const filled = Type.String({ minLength: 1 })
 const seconds = Type.Integer({ minimum: 0, maximum: 9_999_999_999 })
-/** Not Type.Record: its pattern passes over names with a line end, and so over what they hold. */
-const lists = Type.Unsafe<Record<string, string[]>>(Type.Object({}, { additionalProperties: Type.Array(text) }))
+const lists = Type.Record(AnyKey, Type.Array(text))
 
 /** All that may be in a token. Another claim is none of ours: what it is to mean, or to forbid, is not known here. */
 const Payload = Type.Object(

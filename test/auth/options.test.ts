@@ -111,7 +111,7 @@ const WRONG: [settings: AuthSettings, message: string][] = [
   [{ OIDC_CLIENT_ID: '' }, 'OIDC_CLIENT_ID (--oidc-client-id) must be set: ENABLE_OAUTH or ENABLE_LOGIN is on, and tokens must be made for that client'],
   [{ OIDC_CLIENT_SECRET: 'hidden', OIDC_CLIENT_SECRET_FILE: '/file' }, 'OIDC_CLIENT_SECRET_FILE (--oidc-client-secret-file) must not be set together with OIDC_CLIENT_SECRET: give one of them'],
   [{ OIDC_SCOPES: 'profile' }, 'OIDC_SCOPES (--oidc-scopes) must hold openid: without it there is no ID token'],
-  [{ OIDC_GROUPS_PREFIX: 'system:' }, 'OIDC_GROUPS_PREFIX (--oidc-groups-prefix) must not begin with system:, as names of Kubernetes itself do'],
+  [{ OIDC_GROUPS_PREFIX: 'system:' }, 'OIDC_GROUPS_PREFIX (--oidc-groups-prefix) must not begin with "system:": such names are those of Kubernetes itself'],
   [{ OIDC_INIT_TIMEOUT_SECONDS: '0' }, 'OIDC_INIT_TIMEOUT_SECONDS (--oidc-init-timeout-seconds) must be a whole number from 1 to 3600; got "0"'],
   [{ OIDC_INIT_TIMEOUT_SECONDS: '5s' }, 'OIDC_INIT_TIMEOUT_SECONDS (--oidc-init-timeout-seconds) must be a whole number from 1 to 3600; got "5s"'],
 ]

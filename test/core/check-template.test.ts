@@ -1,4 +1,6 @@
 import { test } from 'tap'
+import { Value } from 'typebox/value'
+import { CheckRuleSpecSchema } from '../../src/api/access-policy.ts'
 import { readCheckTemplate } from '../../src/core/check-template.ts'
 import { outcome } from '../support/outcome.ts'
 
@@ -50,6 +52,12 @@ for (const [name, { data, result }] of Object.entries(CASES)) {
     t.strictSame(read(data), result)
   })
 }
+
+await test('a label key with a line end hides nothing of what it holds', async (t) => {
+  t.match(read(lines(...REF, '  matchLabels: {"a\\nb": 5}')), /spec\.selector\.matchLabels\["a\\nb"\]: must be text; got 5$/)
+  t.notOk(Value.Check(CheckRuleSpecSchema, { selector: { objectRef, matchLabels: { 'a\nb': 5 } } }), 'nor does the schema alone let it by')
+  t.ok(Value.Check(CheckRuleSpecSchema, { selector: { objectRef, matchLabels: { 'a\nb': 'c' } } }))
+})
 
 await test('text that is no YAML', async (t) => {
   t.match(read(lines('selector: [')), /^TEMPLATE_MISSING: the template ConfigMap connectors-system\/in-pipeline cannot be used: its key "spec" is not YAML: /)

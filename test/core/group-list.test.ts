@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { isReservedName, isSubset, parseGroupList, prefixedGroup } from '../../src/core/group-list.ts'
+import { isSubset, parseGroupList, prefixedGroup } from '../../src/core/group-list.ts'
 
 await test('lists of groups', (t) => {
   const cases: Record<string, string[] | undefined> = {
@@ -37,11 +37,5 @@ await test('subsets', (t) => {
   t.ok(isSubset(['a', 'a'], ['b', 'a']))
   t.notOk(isSubset(['a', 'c'], ['b', 'a']))
   t.notOk(isSubset(['A'], ['a']))
-  t.end()
-})
-
-await test('names of Kubernetes itself', (t) => {
-  for (const name of ['system:masters', 'system:', 'system:serviceaccount:a:b']) t.ok(isReservedName(name), name)
-  for (const name of ['', 'system', 'System:masters', 'my-system:x', 'github:system:masters']) t.notOk(isReservedName(name), name)
   t.end()
 })

@@ -1,5 +1,6 @@
 import { test } from 'tap'
 import { Type } from 'typebox'
+import { ANY_KEY, AnyKey } from '../../src/api/meta.ts'
 import { toStructural } from '../../src/core/structural-schema.ts'
 
 const described = { description: 'd' }
@@ -45,7 +46,7 @@ const conversions: Record<string, { schema: object; becomes: object }> = {
     },
   },
   'a record takes any key': {
-    schema: Type.Record(Type.String(), Type.String({ maxLength: 5 }), { ...described, maxProperties: 2 }),
+    schema: Type.Record(AnyKey, Type.String({ maxLength: 5 }), { ...described, maxProperties: 2 }),
     becomes: { ...described, type: 'object', maxProperties: 2, additionalProperties: { type: 'string', maxLength: 5 } },
   },
   'unknown is any value': {
@@ -109,12 +110,16 @@ const refusals: Record<string, { schema: object; says: string }> = {
     schema: { type: 'object', patternProperties: { '^a': { type: 'string' } } },
     says: 'spec: only records that take any key have a structural form',
   },
+  'a record whose pattern passes over keys with a line end': {
+    schema: Type.Record(Type.String(), Type.String()),
+    says: 'spec: only records that take any key have a structural form',
+  },
   'fields beside free keys': {
-    schema: { type: 'object', properties: {}, patternProperties: { '^.*$': { type: 'string' } } },
+    schema: { type: 'object', properties: {}, patternProperties: { [ANY_KEY]: { type: 'string' } } },
     says: 'spec: fields and free keys exclude each other in a structural schema',
   },
   'a bad value in a record': {
-    schema: Type.Record(Type.String(), Type.Null()),
+    schema: Type.Record(AnyKey, Type.Null()),
     says: 'spec.*: no structural form is known for "null"',
   },
   'an array without items': {

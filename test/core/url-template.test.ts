@@ -62,6 +62,10 @@ const BAD: Record<string, { template: string; problem: string }> = {
   'a port that is none': { template: 'https://example.com:99999/x', problem: 'bearerAuthURLTemplate makes an address that browsers read in another way than it is written' },
   'too long': { template: `https://example.com/${'x'.repeat(5000)}`, problem: 'bearerAuthURLTemplate makes an address of more than 4096 characters' },
   'a value that is not there': { template: 'https://example.com/x?t={{ .Token }}', problem: 'bearerAuthURLTemplate, line 1: there is no value for .Token; ask for it with "if", "with" or "default" where it may be missing' },
+  'work without end': {
+    template: `https://example.com/{{ $x := list 1 }}${'{{ $x = list $x $x }}'.repeat(40)}{{ toJson $x }}`,
+    problem: 'bearerAuthURLTemplate, line 1: the template may work on no more than 8388608 characters and items',
+  },
   'a function that nobody knows': { template: 'https://example.com/{{ env "HOME" }}', problem: 'bearerAuthURLTemplate, line 1: the function "env" is not supported' },
   'no template': { template: 'https://example.com/{{ .Workspace', problem: 'bearerAuthURLTemplate, line 1: the "{{" has no closing "}}"' },
   'an empty one': { template: ' ', problem: 'bearerAuthURLTemplate must begin with https://' },

@@ -14,11 +14,15 @@ const MAX_WORK = 8 * 1024 * 1024
 
 /** What templates have used up; one of it for all files of a volume bounds them together. */
 export interface RenderBudget {
+  /** What messages name as too much, such as `the templates of the volume`. */
+  readonly of: string
   steps: number
   work: number
 }
 
-export const newRenderBudget = (): RenderBudget => ({ steps: 0, work: 0 })
+export const newRenderBudget = (of: string): RenderBudget => ({ of, steps: 0, work: 0 })
+
+const OF_ONE = 'the template'
 
 /** A part of what was rendered: text of the template itself, or a value that was filled in. */
 export interface RenderedPart {
@@ -58,12 +62,12 @@ class Renderer {
 
   #spend(line: number, work: number): void {
     this.#budget.work += work
-    if (this.#budget.work > MAX_WORK) throw this.#error(line, `the templates of the volume work on more than ${MAX_WORK} characters and items`)
+    if (this.#budget.work > MAX_WORK) throw this.#error(line, `${this.#budget.of} may work on no more than ${MAX_WORK} characters and items`)
   }
 
   #step(line: number): void {
     this.#budget.steps += 1
-    if (this.#budget.steps > MAX_STEPS) throw this.#error(line, `the templates of the volume take more than ${MAX_STEPS} steps`)
+    if (this.#budget.steps > MAX_STEPS) throw this.#error(line, `${this.#budget.of} may take no more than ${MAX_STEPS} steps`)
   }
 
   #write(line: number, kind: RenderedPart['kind'], text: string): void {
@@ -207,10 +211,10 @@ class Renderer {
  * @param data JSON data; only own properties are seen
  * @throws CodedError TEMPLATE_VALUE, one sentence that names the template, the line and the path, and quotes no value
  */
-export const renderTemplate = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget()): string =>
+export const renderTemplate = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget(OF_ONE)): string =>
   renderParts(template, data, budget)
     .map(({ text }) => text)
     .join('')
 
 /** The same in parts, for whoever has to know what came from where. */
-export const renderParts = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget()): readonly RenderedPart[] => new Renderer(template, data, budget).render()
+export const renderParts = (template: Template, data: unknown, budget: RenderBudget = newRenderBudget(OF_ONE)): readonly RenderedPart[] => new Renderer(template, data, budget).render()
