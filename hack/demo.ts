@@ -38,7 +38,7 @@ const run = async (options: Options): Promise<void> => {
     try {
       await applySamples(cluster)
       node = programs === undefined ? undefined : await startPluginNode({ cluster, programs, log: print, signal: ending })
-      connections = options.extension === true ? await startConnections({ cluster, log: print, logLevel: 'error', signal: ending }) : undefined
+      connections = options.extension === true ? await startConnections({ cluster: controlPlane, log: print, logLevel: 'error', signal: ending }) : undefined
       const stage = { cluster, print, signal: ending }
       const failed = [
         ...(await playStory(stage)),

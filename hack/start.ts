@@ -109,7 +109,7 @@ const runSandbox = async ({ port, keep, extension }: Options, { binaries, nodePr
       await applySamples(cluster)
       print('samples applied: Connector connectors-shared/prod-harbor, a policy for it, ServiceAccount cicd/builder; both feature flags are on')
       node = nodePrograms === undefined ? undefined : await startPluginNode({ cluster, programs: nodePrograms, log: print, signal: ending, logLevel: 'info' })
-      connections = extension === true ? await startConnections({ cluster, log: print, signal: ending, logLevel: 'info' }) : undefined
+      connections = extension === true ? await startConnections({ cluster: controlPlane, log: print, signal: ending, logLevel: 'info' }) : undefined
       if (connections !== undefined) for (const user of USERS) await writeFile(idTokenFile(user), await connections.idToken(user), { mode: 0o600 })
       await copyFile(controlPlane.adminKubeconfig, `${SANDBOX}/kubeconfig`)
       print('kubeconfig written: .sandbox/kubeconfig')

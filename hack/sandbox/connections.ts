@@ -70,8 +70,11 @@ export const startConnections = async (options: SandboxOptions): Promise<Connect
   const withdraw = (): Promise<unknown> =>
     options.cluster.kubectl(['delete', 'apiservice', '--ignore-not-found', '--wait=false', '--request-timeout=5s', ...DEFAULT_EXTENSION_OPTIONS.apiServiceNames], { allowFailure: true })
   const stopAll = async (): Promise<void> => {
-    await withdraw()
-    for (const stopPart of stops.toReversed()) await stopPart()
+    try {
+      await withdraw()
+    } finally {
+      for (const stopPart of stops.toReversed()) await stopPart()
+    }
   }
   const stop = (): Promise<void> => (stopped ??= stopAll())
   const client = async (name: string): Promise<KubeClient> => {
