@@ -2,7 +2,6 @@ import { Registry } from 'prom-client'
 import type { Logger } from 'pino'
 import type { Clock, Permission, Reader, Writer } from '../src/kube/ports.ts'
 import { systemTimers, type Timers } from '../src/kube/timers.ts'
-import { listen } from '../src/listen.ts'
 import { buildMetricsServer, registerProcessMetrics } from '../src/metrics-server.ts'
 import { validateAccessPolicy } from './access-policy.ts'
 import { mutateAccessRequest, validateAccessRequest } from './access-request.ts'
@@ -10,8 +9,7 @@ import { validateAccessRequestStatus } from './access-request-status.ts'
 import { webhookCaTargets } from './ca-bundle.ts'
 import { caTrust } from '../src/serving/ca-trust.ts'
 import { certificateSource } from '../src/serving/certificate-source.ts'
-import { withDeadline } from '../src/serving/deadline.ts'
-import { createDrain, drainAndClose } from '../src/serving/drain.ts'
+import { createDrain } from '../src/serving/drain.ts'
 import type { Hook } from './hook.ts'
 import { createHookMetrics, type HookMetrics } from './metrics.ts'
 import type { WebhookOptions } from './options.ts'
@@ -19,6 +17,7 @@ import { mutatePod, validatePod } from './pod.ts'
 import { createPodAdmission } from './pod-admission.ts'
 import { createRequestCap } from './request-cap.ts'
 import { buildWebhookServer } from './server.ts'
+import { serveRole, type ServedRole } from '../src/serving/serve-role.ts'
 import { createServingTls } from '../src/serving/tls.ts'
 import { createTurns } from '../src/serving/turns.ts'
 
@@ -40,24 +39,13 @@ export interface WebhookEnv {
 /** A process that answers at all is alive: there is nothing here that a restart would mend. */
 const live = (): undefined => undefined
 
-/** A read of the certificate that hangs does not hold up the end; what becomes of it concerns nobody any more. */
-const ignoreLate = (): void => undefined
-
 /** The webhook role, listening on both ports. */
-export interface RunningWebhook {
-  /** `https://<host>:<port>` */
-  url: string
-  port: number
-  metricsPort: number
+export interface RunningWebhook extends ServedRole {
   /**
    * Resolves when the first certificate is in use (until then handshakes fail and readyz says so) and, when it is of our own
    * making, its CA is in the webhook configurations.
    */
   ready: Promise<void>
-  /** Rejects when a server breaks by itself. */
-  failed: Promise<never>
-  /** Drains and closes everything; resolves when nothing of it is left. The same promise for every call. */
-  stop(): Promise<void>
 }
 
 type HookDeps = WebhookPorts & { logger: Logger; clock: Clock; timers: Timers; metrics: HookMetrics }
@@ -76,8 +64,6 @@ export const createHooks = (options: WebhookOptions, deps: HookDeps): Hook[] => 
     validatePod(createPodAdmission({ ...deps, cap, turns, deadlineMs: podDeadlineMs })),
   ]
 }
-
-const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 /**
  * Starts the webhook role.
@@ -101,35 +87,6 @@ export const runWebhook = async (options: WebhookOptions, ports: WebhookPorts, e
   const trust = caTrust(webhookCaTargets(ports, options.configurationName), logger)
   const source = certificateSource(options, { ...ports, logger, clock, timers, tls, trust, observed: (outcome) => metrics.certificate(outcome) })
 
-  let stopped: Promise<void> | undefined
-  const stopAll = async (): Promise<void> => {
-    logger.info('webhook stopping: serving on until the API server has gone elsewhere')
-    const sourceStopped = source.stop()
-    await drainAndClose(app, drain, timers, options)
-    await metricsApp.close()
-    await withDeadline(timers, options.closeMs, () => sourceStopped, ignoreLate)
-    logger.info('webhook stopped')
-  }
-  const stop = (): Promise<void> => (stopped ??= stopAll())
-
-  const failed = Promise.withResolvers<never>()
-  // Whoever waits for it gets the error; nobody has to.
-  failed.promise.catch((error: unknown) => logger.error({ err: error }, 'a server of the webhook broke'))
-  try {
-    await source.start()
-    // In this order: whoever asks readyz must not hear yes before calls can be answered.
-    const port = await listen(app, 'webhook server', options.host, options.port)
-    const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
-    app.server.on('error', failed.reject)
-    metricsApp.server.on('error', failed.reject)
-    const onAbort = (): void => {
-      stop().catch(failed.reject)
-    }
-    signal?.addEventListener('abort', onAbort, { once: true })
-    if (signal?.aborted === true) onAbort()
-    return { url: `https://${urlHost(options.host)}:${port}`, port, metricsPort, ready: source.ready, failed: failed.promise, stop }
-  } catch (error) {
-    await Promise.all([app.close(), metricsApp.close(), source.stop()])
-    throw error
-  }
+  const served = await serveRole({ name: 'webhook', app, metricsApp, source, drain, timers, logger, signal }, options)
+  return { ...served, ready: source.ready }
 }

@@ -8,12 +8,11 @@ import { createTokens } from '../jwt/tokens.ts'
 import type { Clock, PathPermission, Permission, Reader, Watcher, Writer } from '../kube/ports.ts'
 import { sourcesHealth } from '../kube/sources.ts'
 import { systemTimers, type Timers } from '../kube/timers.ts'
-import { listen } from '../listen.ts'
 import { buildMetricsServer, registerProcessMetrics, registerWatchSilence } from '../metrics-server.ts'
 import { caTrust } from '../serving/ca-trust.ts'
 import { certificateSource } from '../serving/certificate-source.ts'
-import { withDeadline } from '../serving/deadline.ts'
-import { createDrain, drainAndClose } from '../serving/drain.ts'
+import { createDrain } from '../serving/drain.ts'
+import { serveRole, type ServedRole } from '../serving/serve-role.ts'
 import { createServingTls, type ServingTls } from '../serving/tls.ts'
 import { createTurns } from '../serving/turns.ts'
 import { apiServiceTargets } from './api-service-trust.ts'
@@ -47,29 +46,16 @@ export interface ExtensionEnv {
 }
 
 /** The extension role, listening on both ports. */
-export interface RunningExtension {
-  /** `https://<host>:<port>` */
-  url: string
-  port: number
-  metricsPort: number
+export interface RunningExtension extends ServedRole {
   /**
    * Resolves when the first certificate is in use (until then handshakes fail), its CA is in the APIServices when it is of our own making,
    * and the configuration of the front proxy was looked for. Whether it is healthy, readyz says.
    */
   ready: Promise<void>
-  /** Rejects when a server breaks by itself. */
-  failed: Promise<never>
-  /** Drains and closes everything; resolves when nothing of it is left. The same promise for every call. */
-  stop(): Promise<void>
 }
 
 /** Each review is two calls to the API server: more at once would only wait there. */
 const REVIEWS = { atOnce: 128, waiting: 1_024 }
-
-/** A read of the certificate that hangs does not hold up the end; what becomes of it concerns nobody any more. */
-const ignoreLate = (): void => undefined
-
-const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 /**
  * Client certificates are asked for, against no CA until one is known (and never against those that the machine trusts), and no session is
@@ -145,41 +131,9 @@ export const runExtension = async (options: ExtensionOptions, ports: ExtensionPo
   const apiServices = caTrust(apiServiceTargets(ports, options.apiServiceNames), logger)
   const source = certificateSource(options, { ...ports, logger, clock, timers, tls, trust: apiServices, observed: (outcome) => metrics.certificate(outcome) })
 
-  const ended = new AbortController()
-  let running: Promise<unknown> = Promise.resolve()
-  let stopped: Promise<void> | undefined
-  const stopAll = async (): Promise<void> => {
-    logger.info('extension stopping: serving on until the API server has gone elsewhere')
-    const sourceStopped = source.stop()
-    await drainAndClose(app, drain, timers, options)
-    ended.abort()
-    await metricsApp.close()
-    await withDeadline(timers, options.closeMs, () => Promise.all([sourceStopped, running]), ignoreLate)
-    logger.info('extension stopped')
-  }
-  const stop = (): Promise<void> => (stopped ??= stopAll())
-
-  const failed = Promise.withResolvers<never>()
-  // Whoever waits for it gets the error; nobody has to.
-  failed.promise.catch((error: unknown) => logger.error({ err: error }, 'a server of the extension broke'))
-  try {
-    await source.start()
-    // In this order: whoever asks readyz must not hear yes before calls can be answered.
-    const port = await listen(app, 'extension server', options.host, options.port)
-    const metricsPort = await listen(metricsApp, 'metrics server', options.metricsHost, options.metricsPort)
-    app.server.on('error', failed.reject)
-    metricsApp.server.on('error', failed.reject)
-    running = Promise.all([trust.run(ended.signal), ring.run(ended.signal)])
-    const onAbort = (): void => {
-      stop().catch(failed.reject)
-    }
-    signal?.addEventListener('abort', onAbort, { once: true })
-    if (signal?.aborted === true) onAbort()
-    const ready = Promise.all([source.ready, trust.read]).then(() => undefined)
-    return { url: `https://${urlHost(options.host)}:${port}`, port, metricsPort, ready, failed: failed.promise, stop }
-  } catch (error) {
-    ended.abort()
-    await Promise.all([app.close(), metricsApp.close(), source.stop()])
-    throw error
-  }
+  const served = await serveRole(
+    { name: 'extension', app, metricsApp, source, drain, beside: (ended) => Promise.all([trust.run(ended), ring.run(ended)]), timers, logger, signal },
+    options,
+  )
+  return { ...served, ready: Promise.all([source.ready, trust.read]).then(() => undefined) }
 }
