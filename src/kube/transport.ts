@@ -1,5 +1,5 @@
 /** HTTP to one API server: kept connections, deadlines, size limits, one more try after a 401. Knows nothing of resources. */
-import http, { type IncomingMessage } from 'node:http'
+import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { createSecureContext } from 'node:tls'
 import type { CredentialSource, Credentials, TlsMaterial } from './credentials.ts'
@@ -68,12 +68,45 @@ interface Connections {
   watches: http.Agent
 }
 
-interface Deadline {
-  signal: AbortSignal
-  readonly passed: boolean
+/**
+ * The end of one call: its time is over, or its caller gave up. Not an AbortSignal: three of them would cost each call more than its path and
+ * headers do. A class, for V8 keeps an object that is made with a getter, and all that the getter sees, until it next collects the old ones.
+ */
+class Deadline {
+  /** For either reason. */
+  isOver: boolean
+  /** Because of the time. */
+  hasPassed = false
   /** From here on only the caller's signal counts. */
-  lift(): void
-  release(): void
+  readonly lift: () => void
+  readonly #outer: AbortSignal | undefined
+  readonly #end = (): void => {
+    this.isOver = true
+    this.#request?.destroy()
+  }
+  #request: ClientRequest | undefined
+
+  constructor(timers: Timers, ms: number, outer: AbortSignal | undefined) {
+    this.isOver = outer?.aborted ?? false
+    this.#outer = outer
+    outer?.addEventListener('abort', this.#end, { once: true })
+    this.lift = timers.after(ms, () => {
+      this.hasPassed = true
+      this.#end()
+    })
+  }
+
+  /** What is destroyed at the end, in place of what was before; at once when that is behind us. */
+  ends(request: ClientRequest): void {
+    this.#request = request
+    if (this.isOver) request.destroy()
+  }
+
+  release(): void {
+    this.lift()
+    this.#outer?.removeEventListener('abort', this.#end)
+    this.#request = undefined
+  }
 }
 
 /** The API server closed an idle connection just as it was taken up again; nothing was lost but this request. */
@@ -90,7 +123,11 @@ export const describe = ({ method, path }: Call): string => `${method} ${path}`
 
 export const createTransport = ({ server, source, userAgent, requestTimeoutMs, timers }: TransportOptions): Transport => {
   const secure = server.protocol === 'https:'
+  // Read once: a URL works each of them out anew.
   const base = server.pathname.replace(/\/$/, '')
+  // A URL writes an IPv6 address in brackets, a socket takes it without.
+  const host = server.hostname.replace(/^\[|\]$/g, '')
+  const port = server.port === '' ? (secure ? 443 : 80) : server.port
   let connections: Connections | undefined
   let closed = false
 
@@ -107,17 +144,15 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
     return connections
   }
 
-  const sendOnce = (call: Call, credentials: Credentials, signal: AbortSignal, kind: 'requests' | 'watches'): Promise<IncomingMessage> =>
+  const sendOnce = (call: Call, credentials: Credentials, deadline: Deadline, kind: 'requests' | 'watches'): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const request = (secure ? https : http).request(
         {
           method: call.method,
-          // A URL writes an IPv6 address in brackets, a socket takes it without.
-          host: server.hostname.replace(/^\[|\]$/g, ''),
-          port: server.port === '' ? (secure ? 443 : 80) : server.port,
+          host,
+          port,
           path: `${base}${call.path}${queryOf(call.query)}`,
           agent: connectionsFor(credentials)[kind],
-          signal,
           headers: {
             accept: 'application/json',
             'user-agent': userAgent,
@@ -127,30 +162,31 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
         },
         resolve,
       )
-      request.on('error', (error) => reject(request.reusedSocket && !signal.aborted ? new StaleConnection(error) : error))
+      request.on('error', (error) => reject(request.reusedSocket && !deadline.isOver ? new StaleConnection(error) : error))
       if (kind === 'watches') request.on('socket', (socket) => socket.setKeepAlive(true, PROBE_MS))
+      deadline.ends(request)
       request.end(call.body)
     })
 
-  const exchange = async (call: Call, credentials: Credentials, signal: AbortSignal, kind: 'requests' | 'watches'): Promise<IncomingMessage> => {
+  const exchange = async (call: Call, credentials: Credentials, deadline: Deadline, kind: 'requests' | 'watches'): Promise<IncomingMessage> => {
     try {
-      return await sendOnce(call, credentials, signal, kind)
+      return await sendOnce(call, credentials, deadline, kind)
     } catch (error) {
       if (!(error instanceof StaleConnection)) throw error
       if (!(call.repeatable ?? call.method === 'GET')) throw error.fault
       dropIdle(connectionsFor(credentials)[kind])
-      return await sendOnce(call, credentials, signal, kind)
+      return await sendOnce(call, credentials, deadline, kind)
     }
   }
 
-  const authorized = async (call: Call, signal: AbortSignal, kind: 'requests' | 'watches'): Promise<IncomingMessage> => {
+  const authorized = async (call: Call, deadline: Deadline, kind: 'requests' | 'watches'): Promise<IncomingMessage> => {
     const used = await source.current()
-    const response = await exchange(call, used, signal, kind)
+    const response = await exchange(call, used, deadline, kind)
     if (response.statusCode !== 401) return response
     const newer = await source.renewed(used)
     if (newer === undefined) return response
     response.destroy()
-    return exchange(call, newer, signal, kind)
+    return exchange(call, newer, deadline, kind)
   }
 
   const whyUnanswered = (call: Call, late: boolean, timeoutMs: number, fault: unknown): string => {
@@ -164,14 +200,14 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
   const bounded = async <R>(call: Call, run: (deadline: Deadline) => Promise<R>): Promise<R> => {
     if (closed) throw new KubeError('KUBE_UNAVAILABLE', `${describe(call)} was not sent: the client is closed`)
     const timeoutMs = Math.min(requestTimeoutMs, call.timeoutMs ?? requestTimeoutMs)
-    const deadline = startDeadline(timers, timeoutMs, call.signal)
+    const deadline = new Deadline(timers, timeoutMs, call.signal)
     try {
       return await run(deadline)
     } catch (error) {
       if (error instanceof KubeError) throw error
-      if (deadline.passed) dropAllIdle()
+      if (deadline.hasPassed) dropAllIdle()
       const fault = error instanceof StaleConnection ? error.fault : error
-      throw new KubeError('KUBE_UNAVAILABLE', whyUnanswered(call, deadline.passed, timeoutMs, fault), {}, { cause: fault })
+      throw new KubeError('KUBE_UNAVAILABLE', whyUnanswered(call, deadline.hasPassed, timeoutMs, fault), {}, { cause: fault })
     }
   }
 
@@ -179,7 +215,7 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
     send: (call) =>
       bounded(call, async (deadline) => {
         try {
-          return await readAnswer(call, await authorized(call, deadline.signal, 'requests'))
+          return await readAnswer(call, await authorized(call, deadline, 'requests'))
         } finally {
           deadline.release()
         }
@@ -188,7 +224,7 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
       bounded(call, async (deadline) => {
         let stream: IncomingMessage | undefined
         try {
-          const response = await authorized(call, deadline.signal, 'watches')
+          const response = await authorized(call, deadline, 'watches')
           if (response.statusCode !== 200) return { answer: await readAnswer(call, response) }
           stream = response
           response.once('close', () => deadline.release())
@@ -223,8 +259,9 @@ const dropIdle = (agent: http.Agent): void => {
 }
 
 const queryOf = (query: Call['query']): string => {
+  if (query === undefined) return ''
   const parameters = new URLSearchParams()
-  for (const [key, value] of Object.entries(query ?? {})) if (value !== undefined) parameters.append(key, value)
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) parameters.append(key, value)
   return parameters.size === 0 ? '' : `?${parameters.toString()}`
 }
 
@@ -249,26 +286,3 @@ const readAnswer = (call: Call, response: IncomingMessage): Promise<Answer> =>
       resolve({ status: response.statusCode ?? 0, ...(retryAfter === undefined ? {} : { retryAfter }), body: Buffer.concat(chunks) })
     })
   })
-
-const startDeadline = (timers: Timers, ms: number, outer: AbortSignal | undefined): Deadline => {
-  const controller = new AbortController()
-  let passed = false
-  const cancel = timers.after(ms, () => {
-    passed = true
-    controller.abort()
-  })
-  const forward = (): void => controller.abort()
-  if (outer?.aborted) forward()
-  outer?.addEventListener('abort', forward, { once: true })
-  return {
-    signal: controller.signal,
-    get passed() {
-      return passed
-    },
-    lift: cancel,
-    release: () => {
-      cancel()
-      outer?.removeEventListener('abort', forward)
-    },
-  }
-}

@@ -250,8 +250,8 @@ await test('an answer that is longer than allowed is not read on', async (t) => 
 await test('a server that is not there is unavailable', async (t) => {
   const server = await scriptedServer(t, () => undefined)
   const port = Number(server.url.port)
-  const kube = server.client()
   server.url.port = '1'
+  const kube = server.client()
   t.match(await thrown(kube.get(PODS, 'ns', 'a')), { code: 'KUBE_UNAVAILABLE', message: /^no answer from the API server at 127\.0\.0\.1:1 to GET \S+: connect ECONNREFUSED/ })
   server.url.port = String(port)
 })
