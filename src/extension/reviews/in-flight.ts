@@ -12,21 +12,28 @@ export interface InFlight<T> {
   share(key: string, ask: () => Promise<T>): Promise<T>
 }
 
+interface Question<T> {
+  since: number
+  answer: Promise<T>
+}
+
 export const createInFlight = <T>(clock: Clock): InFlight<T> => {
-  const asked = new Map<string, { since: number; answer: Promise<T> }>()
+  // No Map: one whose entries come and go grows and shrinks all the time, each old table points to the next, and so what was ever in one of them
+  // stays until the old generation is collected. Half of each review did.
+  const asked: Record<string, Question<T> | undefined> = Object.create(null)
 
   return {
     share: async (key, ask) => {
       const since = clock.now()
-      const known = asked.get(key)
+      const known = asked[key]
       const age = known === undefined ? Number.NaN : since - known.since
       if (known !== undefined && age >= 0 && age < JOIN_MS) return known.answer
-      const entry = { since, answer: ask() }
-      asked.set(key, entry)
+      const question: Question<T> = { since, answer: ask() }
+      asked[key] = question
       try {
-        return await entry.answer
+        return await question.answer
       } finally {
-        if (asked.get(key) === entry) asked.delete(key)
+        if (asked[key] === question) Reflect.deleteProperty(asked, key)
       }
     },
   }
