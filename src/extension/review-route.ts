@@ -132,14 +132,15 @@ export const createReviewRoute = ({ kinds, turns, answers, metrics, timers, logg
       }
       const ms = performance.now() - startedAt
       if (!outcome.ok) {
-        audit(ready, ms, { verdict: outcome.verdict, code: outcome.failure.code })
-        return answers.refuse(request, reply, outcome.failure)
+        answers.refuse(request, reply, outcome.failure)
+        return audit(ready, ms, { verdict: outcome.verdict, code: outcome.failure.code })
       }
       const { verdict, status, subject, object } = outcome
-      audit(ready, ms, { verdict, code: 201, ...(subject === undefined ? {} : { subject }), ...(object === undefined ? {} : { object }) })
       const body = { apiVersion, kind: kind.kind, metadata: sentReview.metadata, spec: kind.echo(sentReview.spec), status }
       if (sentReview.warnings.length > 0) reply.header('warning', warningHeaders(sentReview.warnings))
-      return answers.send(reply, 201, CONTENT_TYPE[form], encode(body, form))
+      answers.send(reply, 201, CONTENT_TYPE[form], encode(body, form))
+      // Nobody waits for the line.
+      return audit(ready, ms, { verdict, code: 201, ...(subject === undefined ? {} : { subject }), ...(object === undefined ? {} : { object }) })
     } finally {
       cancel()
       reply.raw.off('close', onClose)
