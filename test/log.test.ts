@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import { test } from 'tap'
 import { CodedError } from '../src/errors.ts'
 import { createLogger } from '../src/log.ts'
@@ -100,4 +103,40 @@ await test('a circle and an endless depth do no harm', async (t) => {
 
 await test('a level that is not asked for writes nothing', async (t) => {
   t.same(written((log) => log.debug({ a: 1 }, 'no')), [])
+})
+
+/** A program that logs to its standard output; what comes of it, and the code it ends with. */
+const program = (code: string): ReturnType<typeof spawn> => {
+  const log = new URL('../src/log.ts', import.meta.url).href
+  return spawn(process.execPath, ['--input-type=module', '--eval', `import { createLogger } from ${JSON.stringify(log)}; const log = createLogger({ level: 'info' }); ${code}`], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    // Without what the test runner gives to programs of its own.
+    env: { PATH: process.env['PATH'] },
+  })
+}
+
+const MANY = 2_000
+const ENDINGS: Record<string, { code: string; exit: number; messages: number }> = {
+  'that has nothing more to do': { code: `log.info('1'); setTimeout(() => log.info('2'), 30)`, exit: 0, messages: 2 },
+  'that says that it ends': { code: `log.info('1'); log.info('2'); process.exit(3)`, exit: 3, messages: 2 },
+  'that says so while a line is on its way': { code: `log.info('1'); setTimeout(() => { log.info('2'); process.exit(3) }, 25)`, exit: 3, messages: 2 },
+  'that fails': { code: `log.info('1'); throw new Error('nobody catches it')`, exit: 1, messages: 1 },
+  'that logs far more than is written at once': { code: `for (let index = 1; index <= ${MANY}; index += 1) log.info(String(index)); process.exit(0)`, exit: 0, messages: MANY },
+}
+
+await test('standard output has every line, in order, of a program', async (t) => {
+  for (const [sentence, { code, exit, messages }] of Object.entries(ENDINGS)) {
+    const running = program(code)
+    if (running.stdout === null) throw new Error('there is no output')
+    const [output, [status]] = await Promise.all([text(running.stdout), once(running, 'exit')])
+    const said = output.split('\n').flatMap((line): unknown[] => (line === '' ? [] : [JSON.parse(line).msg]))
+    t.strictSame({ status, said }, { status: exit, said: Array.from({ length: messages }, (_, index) => String(index + 1)) }, sentence)
+  }
+})
+
+await test('a program whose output nobody takes any more ends all the same', async (t) => {
+  const running = program(`log.info('1'); setInterval(() => { log.info('2') }, 5); setTimeout(() => { log.info('3'); process.exit(3) }, 300)`)
+  running.stdout?.once('data', () => running.stdout?.destroy())
+  const [status] = await once(running, 'exit')
+  t.equal(status, 3)
 })
