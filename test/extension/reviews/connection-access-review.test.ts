@@ -191,3 +191,52 @@ await test('only the Workspace is read, and nothing is written', async (t) => {
   await bench.review(CAR, spec, { dryRun: true })
   t.strictSame(bench.asked(), READ)
 })
+
+await test('for whoever was permitted when last asked, the Workspace is read while the permission is asked for again', async (t) => {
+  const bench = filled()
+  await bench.review(CAR, spec)
+  t.strictSame(bench.asked(), READ)
+  const release = bench.kube.hold('allows')
+  const again = bench.review(CAR, { ...spec, workspaceName: 'mine' })
+  await settle()
+  t.strictSame(bench.asked().slice(READ.length).toSorted(), ['allows', 'get workspaces team mine'])
+  release()
+  t.match(await again, { status: { allowed: true, reason: 'Valid RBAC and user is the owner of the private Workspace' } })
+  t.equal(bench.asked().length, 2 * READ.length, 'and once')
+
+  const others = [{ ...spec, user: 'bob' }, { ...spec, groups: ['other'] }, { ...spec, uid: 'u-1' }, { ...spec, extra: { a: ['b'] } }]
+  for (const other of others) {
+    const before = bench.asked().length
+    const releaseOther = bench.kube.hold('allows')
+    const first = bench.review(CAR, other)
+    await settle()
+    t.strictSame(bench.asked().slice(before), ['allows'], `${JSON.stringify(other)} was not asked about yet`)
+    releaseOther()
+    await first
+  }
+})
+
+await test('a permission that was taken away counts at once, whatever becomes of the Workspace, which is then no longer read', async (t) => {
+  const DENIED = { ok: true, status: { allowed: false, notFound: false, reason: 'RBAC permission denied' } }
+  for (const fault of [undefined, new KubeError('KUBE_UNAVAILABLE', 'no answer from 10.0.0.1')]) {
+    const bench = filled()
+    await bench.review(CAR, spec)
+    bench.kube.allowIf(() => false)
+    const release = bench.kube.hold('get', WORKSPACES)
+    if (fault !== undefined) bench.kube.fail('get', WORKSPACES, fault)
+    t.match(await bench.review(CAR, spec), DENIED, 'the answer does not wait for the Workspace')
+    release()
+    await settle()
+    const before = bench.asked().length
+    t.match(await bench.review(CAR, spec), DENIED)
+    t.strictSame(bench.asked().slice(before), ['allows'])
+  }
+})
+
+await test('a Workspace that was read ahead and could not be is no answer to who has the permission', async (t) => {
+  const bench = filled()
+  await bench.review(CAR, spec)
+  bench.kube.fail('get', WORKSPACES, new KubeError('KUBE_UNAVAILABLE', 'no answer from 10.0.0.1'))
+  t.match(await bench.review(CAR, spec), { ok: false, verdict: 'error' })
+  t.match(await bench.review(CAR, spec), { ok: true, status: { allowed: true } })
+})
