@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino'
 import type { ForwardedRequest } from '../core/forwarded-request.ts'
+import { createRecentMap } from '../core/recent-map.ts'
 import { isRefreshDue, isWithinHorizon, type RefreshRules } from '../core/session.ts'
 import { workspacePlace, type WorkspaceRouting } from '../core/workspace-path.ts'
 import type { VerifiedToken } from '../jwt/tokens.ts'
@@ -51,7 +52,7 @@ const PACE_MS = 10_000
 const BACKOFF = { baseMs: 5_000, capMs: 60_000 }
 /** How many sessions are asked about at once: visitors who sign in go before those who are in. */
 const AT_ONCE = 16
-/** How many sessions are remembered as asked about; the one that was first makes room. */
+/** How many sessions are remembered as asked about; those not seen for longest make room. */
 const CAPACITY = 10_000
 
 const KEPT: Refreshed = { kind: 'kept' }
@@ -63,14 +64,12 @@ const identityOf = ({ user, groups, uid, extra }: VerifiedToken): ReviewedIdenti
 
 export const createRefresher = (deps: RefresherDeps, rules: RefreshRules): Refresher => {
   const { routing, reviews, sessions, cookie, clock, timers, random, metrics, logger } = deps
-  const asked = new Map<string, Asked>()
+  const asked = createRecentMap<Asked>(CAPACITY)
   let underWay = 0
 
   const remembered = (id: string): Asked => {
     const known = asked.get(id)
     if (known !== undefined) return known
-    const oldest = asked.size >= CAPACITY ? asked.keys().next() : undefined
-    if (oldest?.done === false) asked.delete(oldest.value)
     const fresh: Asked = { isUnderWay: false, nextAt: Number.NEGATIVE_INFINITY, failures: 0, isDenied: false }
     asked.set(id, fresh)
     return fresh

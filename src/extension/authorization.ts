@@ -1,6 +1,7 @@
 /** Whether a caller may do what he asks for: the API server's authorizers say it, and it is remembered for a moment. */
 import { createHash } from 'node:crypto'
 import type { AccessQuestion, PathQuestion } from '../api/access-review.ts'
+import { createRecentMap } from '../core/recent-map.ts'
 import type { PathPermission, Permission } from '../kube/ports.ts'
 import type { Timers } from '../kube/timers.ts'
 import type { Caller } from './review-kind.ts'
@@ -30,16 +31,10 @@ export const createAuthorization = (
   { permission, timers }: { permission: Permission & PathPermission; timers: Timers },
   { keepMs = 10_000, capacity = 1_000 }: AuthorizationOptions = {},
 ): Authorize => {
-  /** The oldest first. */
-  const answers = new Map<string, { allowed: boolean; until: number }>()
+  const answers = createRecentMap<{ allowed: boolean; until: number }>(capacity)
   const asked = new Map<string, Promise<boolean>>()
 
-  const remember = (key: string, allowed: boolean): void => {
-    answers.delete(key)
-    const [oldest] = answers.keys()
-    if (answers.size >= capacity && oldest !== undefined) answers.delete(oldest)
-    answers.set(key, { allowed, until: timers.monotonic() + keepMs })
-  }
+  const remember = (key: string, allowed: boolean): void => answers.set(key, { allowed, until: timers.monotonic() + keepMs })
 
   const ask = async (key: string, { user, uid, groups, extra }: Caller, question: CallerQuestion): Promise<boolean> => {
     const identity = { user, groups, extra, ...(uid === undefined ? {} : { uid }) }

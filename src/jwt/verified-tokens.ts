@@ -1,4 +1,5 @@
 /** Remembers tokens that were found good: most requests then need no signature to be worked out. */
+import { createRecentMap } from '../core/recent-map.ts'
 import type { Clock } from '../kube/ports.ts'
 import type { KeyRing } from './key-ring.ts'
 import type { TokenReading, Tokens } from './tokens.ts'
@@ -20,10 +21,10 @@ const detached = (text: string): string => Buffer.from(text, 'latin1').toString(
 /**
  * The same answers as `tokens` gives, some of them from memory. Only what was good is remembered, to its expiry at most; nothing
  * any more when the set of keys has changed. A clock that was set back makes it check again, for the sake of `nbf`.
- * @param capacity how many tokens at most; the one remembered longest makes room
+ * @param capacity how many tokens at most; those not seen for longest make room
  */
 export const rememberVerified = (tokens: Tokens, ring: Pick<KeyRing, 'generation'>, clock: Clock, capacity: number): Tokens => {
-  const remembered = new Map<string, Remembered>()
+  const remembered = createRecentMap<Remembered>(capacity)
   let generation = ring.generation
 
   const forgetOldKeys = (): void => {
@@ -34,8 +35,6 @@ export const rememberVerified = (tokens: Tokens, ring: Pick<KeyRing, 'generation
 
   const remember = (token: string, reading: TokenReading, from: number): void => {
     if (!reading.ok || token.length > MAX_REMEMBERED) return
-    const oldest = remembered.size >= capacity && !remembered.has(token) ? remembered.keys().next() : undefined
-    if (oldest?.done === false) remembered.delete(oldest.value)
     remembered.set(detached(token), { reading, from, until: reading.token.expiresAt })
   }
 
