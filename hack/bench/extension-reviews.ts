@@ -13,7 +13,7 @@ import { median, spreadNote, spreadOf } from './statistics.ts'
 const CALLERS = 16
 export const REVIEW_GOALS = { addedMs: 1.5, cpuUs: 800, perSecond: 500 } as const
 
-const CALLS = ['subject_review', 'workspace_get', 'review', 'review_direct'] as const
+const CALLS = ['subject_review', 'workspace_get', 'review', 'review_direct', 'review_of_new_user'] as const
 type CallName = (typeof CALLS)[number]
 
 const LABELS: Readonly<Record<CallName, string>> = {
@@ -21,6 +21,7 @@ const LABELS: Readonly<Record<CallName, string>> = {
   workspace_get: 'GET of the Workspace',
   review: 'ConnectionAccessReview, through the API server',
   review_direct: 'ConnectionAccessReview, straight to the extension',
+  review_of_new_user: 'ConnectionAccessReview of a user never asked about, through the API server',
 }
 
 interface Caller {
@@ -34,10 +35,12 @@ const openCaller = async ({ cluster, accounts, extensionPort }: ConnectionGround
   const asAuth = timedClient(accounts.auth)
   const direct = timedClientOf({ server: `https://${LOOPBACK}:${extensionPort}`, serverName: EXTENSION_NAME, ...(await frontProxyOf(cluster)) })
   const clients: readonly TimedClient[] = [asExtension, asAuth, direct]
+  let newUsers = USERS
   const send = (name: CallName, number: number): Promise<TimedAnswer> => {
     if (name === 'subject_review') return asExtension.call('POST', SUBJECT_REVIEWS_PATH, subjectReviewOf(number))
     if (name === 'workspace_get') return asExtension.call('GET', WORKSPACE_PATH)
-    return (name === 'review' ? asAuth : direct).call('POST', REVIEWS_PATH, reviewOf(number))
+    if (name === 'review_of_new_user') newUsers += 1
+    return (name === 'review_direct' ? direct : asAuth).call('POST', REVIEWS_PATH, reviewOf(name === 'review_of_new_user' ? newUsers : number))
   }
   return {
     ask: async (name, number) => {
@@ -54,12 +57,12 @@ const openCaller = async ({ cluster, accounts, extensionPort }: ConnectionGround
 
 type Latencies = Record<CallName, number[]>
 
-/** Medians of one round, in which the four calls take turns. */
+/** Medians of one round, in which the calls take turns. */
 const measureRound = async (caller: Caller, turns: number): Promise<Record<CallName, number>> => {
-  const times: Latencies = { subject_review: [], workspace_get: [], review: [], review_direct: [] }
+  const times: Latencies = { subject_review: [], workspace_get: [], review: [], review_direct: [], review_of_new_user: [] }
   await interleave(CALLS, turns, async (name, turn) => times[name].push(await caller.ask(name, turn % USERS)))
-  const { subject_review: subject, workspace_get: get, review, review_direct: direct } = times
-  return { subject_review: median(subject), workspace_get: median(get), review: median(review), review_direct: median(direct) }
+  const { subject_review: subject, workspace_get: get, review, review_direct: direct, review_of_new_user: first } = times
+  return { subject_review: median(subject), workspace_get: median(get), review: median(review), review_direct: median(direct), review_of_new_user: median(first) }
 }
 
 const latencyFigures = async (env: BenchEnv, ground: ConnectionGround): Promise<Figure[]> => {
@@ -74,12 +77,14 @@ const latencyFigures = async (env: BenchEnv, ground: ConnectionGround): Promise<
     medians.push(await measureRound(caller, turns))
   }
   const added = medians.map(({ review, subject_review: subject, workspace_get: get }) => review - subject - get)
+  const addedFirst = medians.map(({ review_of_new_user: review, subject_review: subject, workspace_get: get }) => review - subject - get)
   return [
     ...CALLS.map((name): Figure => {
       const values = medians.map((one) => one[name])
       return { key: `connection_${name}_p50_ms`, label: `${LABELS[name]}: p50`, value: spreadOf(values).median, unit: 'ms', note: spreadNote(values, 2) }
     }),
     { key: 'connection_review_added_p50_ms', label: 'review beyond its two calls', value: spreadOf(added).median, unit: 'ms', goal: { atMost: REVIEW_GOALS.addedMs }, note: spreadNote(added, 2) },
+    { key: 'connection_review_of_new_user_added_p50_ms', label: 'of a user never asked about, beyond its two calls', value: spreadOf(addedFirst).median, unit: 'ms', note: spreadNote(addedFirst, 2) },
   ]
 }
 
@@ -126,6 +131,7 @@ const throughputFigures = async (env: BenchEnv, { cluster, accounts, extension }
 export const REVIEW_KEYS: readonly string[] = [
   ...CALLS.map((name) => `connection_${name}_p50_ms`),
   'connection_review_added_p50_ms',
+  'connection_review_of_new_user_added_p50_ms',
   'connection_review_cpu_us_per_request',
   'connection_review_throughput_per_second',
   'connection_two_calls_throughput_per_second',
