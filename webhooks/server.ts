@@ -5,6 +5,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import type { Logger } from 'pino'
 import { healthAnswer, type Health } from '../src/metrics-server.ts'
 import type { Answer } from './answer.ts'
+import { IDLE_BOUNDS, TLS_BOUNDS } from '../src/serving/connection-bounds.ts'
 import type { Drain } from '../src/serving/drain.ts'
 import { createHeldBodies, warnOfCuts } from '../src/serving/held-bodies.ts'
 import type { Hook } from './hook.ts'
@@ -29,12 +30,8 @@ export interface WebhookServerDeps {
 export const BODY_LIMIT = 7 * 1024 * 1024
 /** Of all bodies that have not ended; far below what the container may take. */
 const HELD_BODIES = 32 * 1024 * 1024
-/** Longer than the 90 s after which the API server gives up an idle connection: otherwise we would close one that it is about to use. */
-const KEEP_ALIVE_MS = 120_000
 /** The API server waits at most 30 s for any webhook. */
 const REQUEST_MS = 30_000
-const HEADERS_MS = 10_000
-const HANDSHAKE_MS = 10_000
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 const TEXT_TYPE = 'text/plain; charset=utf-8'
@@ -79,17 +76,12 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
     https: {
       requestCert: deps.requireClientCertificate,
       rejectUnauthorized: deps.requireClientCertificate,
-      handshakeTimeout: HANDSHAKE_MS,
-      headersTimeout: HEADERS_MS,
-      // How often Node looks for connections past these bounds; its own 30 s would let a slow sender stay three times as long.
-      connectionsCheckingInterval: 5_000,
+      ...TLS_BOUNDS,
     },
     logger: false,
     bodyLimit: BODY_LIMIT,
-    keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
-    // While closing, what still comes is answered and not turned away; see drain.ts.
-    return503OnClosing: false,
+    ...IDLE_BOUNDS,
   })
 
   const send = (reply: Reply, code: number, type: string, body: string): void => {

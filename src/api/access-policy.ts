@@ -69,7 +69,7 @@ export const CheckRuleSpecSchema = Type.Object(
 )
 export type CheckRuleSpec = Static<typeof CheckRuleSpecSchema>
 
-export const CheckRuleSchema = Type.Object(
+const CheckRuleSchema = Type.Object(
   {
     name: Type.String({ description: 'Name of the check, unique within the policy.', minLength: 1, maxLength: LIMIT.name }),
     ref: Type.Optional(configMapRef('the check (key "spec")')),

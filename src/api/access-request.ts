@@ -84,7 +84,7 @@ const CheckObjectRefSchema = Type.Object(
   { description: 'The object that was found.' },
 )
 
-export const MatchedCheckSchema = Type.Object(
+const MatchedCheckSchema = Type.Object(
   {
     name: Type.String({ description: 'Name of the check rule; may repeat, one entry for each object found.' }),
     ref: CheckObjectRefSchema,
@@ -95,7 +95,7 @@ export const MatchedCheckSchema = Type.Object(
 )
 export type MatchedCheck = Static<typeof MatchedCheckSchema>
 
-export const PolicySnapshotSchema = Type.Object(
+const PolicySnapshotSchema = Type.Object(
   {
     name: Type.String({ description: 'Name of the AccessPolicy.' }),
     policySpec: Type.Object(AccessPolicySpecSchema.properties, { description: 'The spec of the policy at that moment.' }),

@@ -2,7 +2,7 @@ import { Type, type Static } from 'typebox'
 import { AnyKey, ConditionSchema, LIMIT, type KubeObject } from './meta.ts'
 
 export const WORKSPACE_GROUP = 'workspace.jupyter.org'
-export const WORKSPACE_VERSION = 'v1alpha1'
+const WORKSPACE_VERSION = 'v1alpha1'
 export const WORKSPACE_API_VERSION = `${WORKSPACE_GROUP}/${WORKSPACE_VERSION}`
 
 /** On Workspaces: the user who made it, and by that its owner. Written by the admission check of the Workspaces' own project. */

@@ -18,7 +18,7 @@ const TEXT = 'text'
 const PATTERN = 'regexp'
 
 /** Every setting, in the order of the help. */
-export const AUTH_SETTINGS = {
+const AUTH_SETTINGS = {
   LISTEN_HOST: { default: '::', value: 'address', words: 'address to serve on; :: is all of them' },
   PORT: { default: '8080', value: NUMBER, words: 'port for plain HTTP; 0 takes a free one' },
   METRICS_ADDR: { default: ':9090', value: 'host:port', words: 'where /metrics is served' },

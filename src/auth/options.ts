@@ -10,7 +10,7 @@ import { prefixProblem } from './oidc/id-claims.ts'
 import { badSetting, settingReader, type Address, type SettingReader } from './setting-reader.ts'
 import { trustedProxies, type TrustedProxies } from './trusted-proxies.ts'
 
-export { AUTH_SETTINGS, AUTH_VARIABLES, authOption, type AuthSettings, type AuthVariable } from './auth-settings.ts'
+export { AUTH_VARIABLES, authOption, type AuthSettings, type AuthVariable } from './auth-settings.ts'
 
 export interface OidcOptions {
   issuerUrl: string

@@ -31,7 +31,7 @@ export type OpenedSession = { ok: true; cookie: string } | { ok: false; answer: 
 const refused = (code: number, body: string): OpenedSession => ({ ok: false, answer: textAnswer(code, body) })
 
 export const NO_WORKSPACE = textAnswer(400, 'Failed to extract workspace info')
-export const DENIED = textAnswer(403, 'Access denied: you are not authorized to connect to this workspace')
+const DENIED = textAnswer(403, 'Access denied: you are not authorized to connect to this workspace')
 export const RESERVED = textAnswer(403, 'Access denied: names that begin with "system:" are those of Kubernetes itself')
 const REVIEW_FAILED = textAnswer(500, 'Failed to verify workspace access')
 export const CROWDED: AuthAnswer = { ...textAnswer(503, 'Too many sign-ins at once, try again'), retryAfter: 2 }

@@ -1,9 +1,8 @@
 /** Under which configuration the certificate of a connection was judged in its handshake. */
 import type { Timers } from '../kube/timers.ts'
+import { HANDSHAKE_MS } from '../serving/connection-bounds.ts'
 import type { ClientTrust } from './client-trust.ts'
 
-/** A handshake that takes longer is given up by the server, milliseconds. */
-export const HANDSHAKE_MS = 10_000
 /** Timers come late on a busy machine. */
 const MARGIN_MS = 5_000
 

@@ -1,16 +1,8 @@
-import { DEFAULT_CERTIFICATE_TIMES, type CertificateOptions, type CertificateTimes } from '../serving/options.ts'
+import { DEFAULT_SERVING_OPTIONS, type ServingOptions } from '../serving/options.ts'
 
-export interface ExtensionOptions extends CertificateTimes {
-  /** Address to listen on with TLS. Default: `::`, all addresses. */
-  host: string
+export interface ExtensionOptions extends ServingOptions {
   /** TLS port; 0 takes a free one. Default 7443. */
   port: number
-  /** Address of the plain metrics and health server. Default: `::`. */
-  metricsHost: string
-  /** Its port; 0 takes a free one. Default 8080. */
-  metricsPort: number
-  /** Default: self-signed with the names of the shipped manifests. */
-  certificate: CertificateOptions
   /** The APIServices whose caBundle is kept when the certificate is self-signed. */
   apiServiceNames: readonly string[]
   /** Whether callers may show a certificate of the cluster's client CA, besides the front proxy. Default false. */
@@ -33,20 +25,13 @@ export interface ExtensionOptions extends CertificateTimes {
   newKeyUseDelayMs: number
   /** URL of each connection plugin, by name. */
   pluginEndpoints: ReadonlyMap<string, string>
-  /** How long the server goes on serving after it was told to stop, milliseconds. Default 10,000. */
-  drainMs: number
-  /** How long calls in flight may take after that, milliseconds. Default 5,000. */
-  closeMs: number
 }
 
 export const DEFAULT_EXTENSION_OPTIONS: ExtensionOptions = {
-  host: '::',
+  ...DEFAULT_SERVING_OPTIONS,
   port: 7443,
-  metricsHost: '::',
-  metricsPort: 8080,
   certificate: { kind: 'self-signed', serviceName: 'access-gate-extension', secretName: 'access-gate-extension-tls' },
   apiServiceNames: ['v1alpha1.connection.workspace.jupyter.org', 'v1alpha1.access.connectors.alauda.io'],
-  ...DEFAULT_CERTIFICATE_TIMES,
   authenticateClientCertificates: false,
   authenticateTokens: false,
   reviewGroup: 'workspace.jupyter.org',
@@ -58,6 +43,4 @@ export const DEFAULT_EXTENSION_OPTIONS: ExtensionOptions = {
   tokenTtlMs: 5 * 60_000,
   newKeyUseDelayMs: 5_000,
   pluginEndpoints: new Map(),
-  drainMs: 10_000,
-  closeMs: 5_000,
 }

@@ -9,6 +9,7 @@ import fastify, { type FastifyError, type FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { parseApiPath } from '../core/api-path.ts'
 import type { Timers } from '../kube/timers.ts'
+import { IDLE_BOUNDS, TLS_BOUNDS } from '../serving/connection-bounds.ts'
 import { createHeldBodies, warnOfCuts } from '../serving/held-bodies.ts'
 import { createOneAtATime } from '../serving/one-at-a-time.ts'
 import type { Drain } from '../serving/drain.ts'
@@ -20,7 +21,6 @@ import type { Authenticate } from './authentication.ts'
 import type { Authorize } from './authorization.ts'
 import { createDocuments, type VersionInfo } from './documents.ts'
 import { createGetAnswers } from './get-answers.ts'
-import { HANDSHAKE_MS } from './handshakes.ts'
 import type { HealthCheck } from './health.ts'
 import type { ExtensionMetrics } from './metrics.ts'
 import { BODY_LIMIT } from './request-body.ts'
@@ -50,10 +50,7 @@ export interface ExtensionServerDeps {
 
 /** Of all bodies that have not ended; far below what the container may take. */
 const HELD_BODIES = 32 * 1024 * 1024
-/** Longer than the 90 s after which the API server gives up an idle connection: otherwise we would close one that it is about to use. */
-const KEEP_ALIVE_MS = 120_000
 const REQUEST_MS = 30_000
-const HEADERS_MS = 10_000
 
 const EMPTY = Buffer.alloc(0)
 
@@ -75,17 +72,13 @@ export const buildExtensionServer = (deps: ExtensionServerDeps): ExtensionServer
       // Asked for, and judged by authentication.ts: a caller without one may be known by a token, and health is for everybody.
       requestCert: true,
       rejectUnauthorized: false,
-      handshakeTimeout: HANDSHAKE_MS,
-      headersTimeout: HEADERS_MS,
+      ...TLS_BOUNDS,
       maxHeaderSize: HEADERS_LIMIT,
-      connectionsCheckingInterval: 5_000,
     },
     logger: false,
     bodyLimit: BODY_LIMIT,
-    keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
-    // While closing, what still comes is answered and not turned away; see drain.ts.
-    return503OnClosing: false,
+    ...IDLE_BOUNDS,
     // Paths are ours to read, as they were sent: a router decodes them.
     rewriteUrl: () => '/',
     clientErrorHandler: refuseWire,

@@ -47,8 +47,8 @@ export interface LoginDeps {
   logger: Pick<Logger, 'info' | 'warn' | 'error'>
 }
 
-export const LOGIN_PATH = '/login'
-export const CALLBACK_PATH = '/callback'
+const LOGIN_PATH = '/login'
+const CALLBACK_PATH = '/callback'
 const OWN_PATHS: ReadonlySet<string> = new Set([LOGIN_PATH, CALLBACK_PATH])
 
 interface Refusal {
