@@ -1,5 +1,6 @@
 import { test } from 'tap'
-import { get, GROUP, status, world } from './harness.ts'
+import { status } from '../support/status.ts'
+import { get, GROUP, world } from './harness.ts'
 
 const JSON_V2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList'
 const VERSION = { groupVersion: `${GROUP}/v1alpha1`, version: 'v1alpha1' }

@@ -112,15 +112,3 @@ export const post = (payload: unknown, { url = COLLECTION, headers = {} }: { url
 
 /** The same without headers that are undefined here. */
 export const get = (url: string, headers: Headers = {}): InjectOptions => ({ method: 'GET', url, headers: { 'x-test-user': 'carol', ...headers } })
-
-/** A metav1.Status, as it is answered. */
-export const status = (code: number, reason: string, message: string, details?: object): object => ({
-  kind: 'Status',
-  apiVersion: 'v1',
-  metadata: {},
-  status: 'Failure',
-  message,
-  reason,
-  ...(details === undefined ? {} : { details }),
-  code,
-})

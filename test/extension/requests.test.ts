@@ -5,7 +5,8 @@ import { CodedError } from '../../src/errors.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import { createTurns } from '../../src/serving/turns.ts'
 import { untilTrue } from '../support/eventually.ts'
-import { asKind, COLLECTION, get, GROUP, JSON_HEADERS, post, REVIEW, status, visitReview, world } from './harness.ts'
+import { status } from '../support/status.ts'
+import { asKind, COLLECTION, get, GROUP, JSON_HEADERS, post, REVIEW, visitReview, world } from './harness.ts'
 
 const { kind: KIND } = REVIEW
 const NOT_FOUND = status(404, 'NotFound', 'the server could not find the requested resource', {})

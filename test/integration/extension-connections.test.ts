@@ -1,5 +1,4 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { decodeProtectedHeader, jwtVerify, SignJWT, type JWTPayload } from 'jose'
 import { t, test } from 'tap'
 import { SYSTEM_NAMESPACE } from '../../src/api/names.ts'
@@ -7,6 +6,7 @@ import { DEFAULT_EXTENSION_OPTIONS } from '../../src/extension/options.ts'
 import { PODS, SECRETS } from '../../src/kube/resources.ts'
 import { untilTrue } from '../support/eventually.ts'
 import { AUTH_ACCOUNT, CONNECTION_API, extensionWorld, startExtension, type Answered, type Person } from '../support/extension-world.ts'
+import { listenOnLoopback } from '../support/loopback-server.ts'
 import { createObjects, createWorkspaces, mayConnect, strategyObject, workspacePod } from '../support/workspace-objects.ts'
 
 /** What the plugin heard, and how it answers. */
@@ -20,9 +20,7 @@ const plugin = createServer((request, response) => {
     response.writeHead(pluginAnswer.code, { 'content-type': 'application/json' }).end(pluginAnswer.body)
   })
 })
-await new Promise<void>((resolve) => plugin.listen(0, '127.0.0.1', resolve))
-t.teardown(() => plugin.close())
-const pluginUrl = `http://127.0.0.1:${(plugin.address() as AddressInfo).port}`
+const pluginUrl = `http://127.0.0.1:${await listenOnLoopback(t, plugin)}`
 
 const world = await extensionWorld(t, { options: { pluginEndpoints: new Map([['aws', pluginUrl]]) } })
 const { cluster, kube, through } = world

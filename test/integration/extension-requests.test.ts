@@ -6,6 +6,7 @@ import { untilTrue } from '../support/eventually.ts'
 import { CONNECTION_API, CONNECTOR_API, extensionWorld, frontProxyAuthority, startExtension, type Answered, type Asked, type Person } from '../support/extension-world.ts'
 import { manifestOf, readManifests } from '../support/manifests.ts'
 import { yamlOf } from '../support/shipped-ground.ts'
+import { status } from '../support/status.ts'
 
 const world = await extensionWorld(t)
 const { cluster, through, direct } = world
@@ -50,16 +51,6 @@ const FORGED: Record<string, { client: ClientCertificate | null; person?: Person
   'X-User': { client: null, person: { user: '' }, headers: { 'x-user': 'admin' } },
 }
 
-const status = (code: number, reason: string, message: string, details?: object): object => ({
-  kind: 'Status',
-  apiVersion: 'v1',
-  metadata: {},
-  status: 'Failure',
-  message,
-  reason,
-  ...(details === undefined ? {} : { details }),
-  code,
-})
 const NOT_FOUND = status(404, 'NotFound', 'the server could not find the requested resource', {})
 const METHOD = status(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {})
 const UNAUTHORIZED = status(401, 'Unauthorized', 'Unauthorized')

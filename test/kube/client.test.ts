@@ -7,7 +7,8 @@ import { stringify } from 'yaml'
 import { createClient, type ClientOptions, type KubeClient } from '../../src/kube/client.ts'
 import { CONFIG_MAPS } from '../../src/kube/resources.ts'
 import { fakeTime } from '../support/fake-time.ts'
-import { answer, scriptedServer, status } from '../support/scripted-server.ts'
+import { answer, scriptedServer } from '../support/scripted-server.ts'
+import { status } from '../support/status.ts'
 
 const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a', namespace: 'ns' } }
 

@@ -1,7 +1,8 @@
 import { test } from 'tap'
 import { connectionReviews } from '../../src/kube/connection-reviews.ts'
 import { fakeTime } from '../support/fake-time.ts'
-import { answer, scriptedServer, status } from '../support/scripted-server.ts'
+import { answer, scriptedServer } from '../support/scripted-server.ts'
+import { status } from '../support/status.ts'
 
 const WORKSPACE = { namespace: 'team-a', name: 'nb' }
 const IDENTITY = { user: 'alice', groups: ['team-a', 'system:authenticated'], uid: 'u-1', extra: { 'example.com/key': ['a', 'b'] } }

@@ -2,7 +2,8 @@ import { test } from 'tap'
 import { discovery } from '../../src/kube/discovery.ts'
 import type { Resource } from '../../src/kube/ports.ts'
 import { fakeTime } from '../support/fake-time.ts'
-import { answer, scriptedServer, status } from '../support/scripted-server.ts'
+import { answer, scriptedServer } from '../support/scripted-server.ts'
+import { status } from '../support/status.ts'
 
 const TASKS = { apiVersion: 'gates.access-gate.test/v1', kind: 'Task', plural: 'tasks', namespaced: true }
 const LIST = {

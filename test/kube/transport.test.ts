@@ -2,7 +2,8 @@ import { test } from 'tap'
 import type { Credentials } from '../../src/kube/credentials.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import { CONFIG_MAPS, PODS } from '../../src/kube/resources.ts'
-import { answer, scriptedServer, status } from '../support/scripted-server.ts'
+import { answer, scriptedServer } from '../support/scripted-server.ts'
+import { status } from '../support/status.ts'
 import { untilTrue } from '../support/eventually.ts'
 
 const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a', namespace: 'ns', resourceVersion: '1' } }

@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import http, { type ClientRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
 import { createHeldBodies, warnOfCuts } from '../../src/serving/held-bodies.ts'
 import { untilTrue } from '../support/eventually.ts'
+import { listenOnLoopback } from '../support/loopback-server.ts'
 
 const KIB = 1024
 
@@ -29,13 +28,7 @@ const world = async (t: Test, budgetKib: number): Promise<World> => {
     request.on('error', () => undefined)
     request.on('end', () => response.end('read'))
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listenOnLoopback(t, server)
   return {
     begin: (kib, declared = 8_000) => {
       begun += 1

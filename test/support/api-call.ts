@@ -1,5 +1,6 @@
 /** A call to the API server as its path and method tell it, for what stands in between. */
 import type { IncomingMessage } from 'node:http'
+import { status } from './status.ts'
 
 export interface ProxiedCall {
   /** Of all calls, from 1. */
@@ -52,13 +53,5 @@ export const readCall = ({ method = 'GET', url = '/', headers }: Pick<IncomingMe
 const REASONS: Record<number, string> = { 409: 'Conflict', 410: 'Expired', 429: 'TooManyRequests', 500: 'InternalError', 503: 'ServiceUnavailable', 504: 'Timeout' }
 
 /** A metav1.Status as the API server writes it. */
-export const errorStatus = (code: number, retryAfterSeconds?: number): object => ({
-  kind: 'Status',
-  apiVersion: 'v1',
-  metadata: {},
-  status: 'Failure',
-  code,
-  reason: REASONS[code] ?? 'Unknown',
-  message: `the proxy of a test answers ${code}`,
-  ...(retryAfterSeconds !== undefined && { details: { retryAfterSeconds } }),
-})
+export const errorStatus = (code: number, retryAfterSeconds?: number): object =>
+  status(code, REASONS[code] ?? 'Unknown', `the proxy of a test answers ${code}`, retryAfterSeconds === undefined ? undefined : { retryAfterSeconds })

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { dirname, join } from 'node:path'
 import { run } from '../../hack/control-plane/run.ts'
+import { listenOnLoopback } from './loopback-server.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 type Teardown = Parameters<typeof temporaryFolder>[0]
@@ -35,14 +35,6 @@ export const serveArchive = async (t: Teardown, answer: Buffer | number | 'nothi
     if (typeof answer === 'number') response.writeHead(answer).end()
     else if (answer !== 'nothing') response.end(answer)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(async () => {
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  })
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('the server has no port')
-  return { url: `http://127.0.0.1:${address.port}/archive.tar.gz`, calls: () => calls }
+  const port = await listenOnLoopback(t, server)
+  return { url: `http://127.0.0.1:${port}/archive.tar.gz`, calls: () => calls }
 }

@@ -1,11 +1,11 @@
 /** A plain HTTP server on 127.0.0.1 that answers as a test tells it, for faults that a real API server cannot be made to show. */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import { kubeApi, type KubeApi } from '../../src/kube/api.ts'
 import type { CredentialSource } from '../../src/kube/credentials.ts'
 import { systemTimers, type Timers } from '../../src/kube/timers.ts'
 import { createTransport } from '../../src/kube/transport.ts'
+import { listenOnLoopback } from './loopback-server.ts'
 
 export interface Seen {
   method: string
@@ -50,16 +50,7 @@ export const scriptedServer = async (t: Test, script: Script): Promise<ScriptedS
       connections.open -= 1
     })
   })
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  t.teardown(async () => {
-    server.closeAllConnections()
-    await new Promise((resolve) => {
-      server.close(resolve)
-    })
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listenOnLoopback(t, server)
   const url = new URL(`http://127.0.0.1:${port}`)
   return {
     url,
@@ -77,6 +68,3 @@ export const scriptedServer = async (t: Test, script: Script): Promise<ScriptedS
 export const answer = (response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void => {
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
 }
-
-/** A metav1.Status. */
-export const status = (code: number, reason: string, message: string): object => ({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message })

@@ -1,9 +1,8 @@
 /** What stands for all Workspaces behind a proxy: it remembers what reaches it, answers a small page, and takes WebSockets. */
-import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
 import type { Test } from 'tap'
 import { escapeHtml } from '../../src/auth/oidc/html.ts'
+import { listenOnLoopback } from './loopback-server.ts'
 
 export interface Arrived {
   method: string
@@ -33,7 +32,6 @@ export const startWorkspaceUpstream = async (t: Pick<Test, 'teardown'>): Promise
   const arrived: Arrived[] = []
   let told = 0
   const take = ({ method = '', url = '', headers }: IncomingMessage, body: string): void => void arrived.push({ method, url, headers, body })
-  const open = new Set<Duplex>()
   const server = createServer((request, response) => {
     const answer = async (): Promise<void> => {
       take(request, await bodyOf(request))
@@ -45,24 +43,14 @@ export const startWorkspaceUpstream = async (t: Pick<Test, 'teardown'>): Promise
   // No real protocol: what comes goes back.
   server.on('upgrade', (request, socket) => {
     take(request, '')
-    open.add(socket)
-    socket.on('close', () => open.delete(socket)).on('error', () => socket.destroy())
+    socket.on('error', () => socket.destroy())
     socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
     socket.pipe(socket)
   })
   server.keepAliveTimeout = 60_000
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(async () => {
-    for (const socket of open) socket.destroy()
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  })
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('the server has no port')
+  const port = await listenOnLoopback(t, server)
   return {
-    port: address.port,
+    port,
     arrived,
     news: () => {
       const since = arrived.slice(told)

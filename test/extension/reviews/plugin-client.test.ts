@@ -3,6 +3,7 @@ import { test, type Test } from 'tap'
 import { createPluginClient, type PluginClient, type SessionOutcome } from '../../../src/extension/reviews/plugin-client.ts'
 import type { Timers } from '../../../src/kube/timers.ts'
 import { logLines, type LogLines } from '../../support/log-lines.ts'
+import { listenOnLoopback } from '../../support/loopback-server.ts'
 import { scriptedServer, type Script } from '../../support/scripted-server.ts'
 
 const SESSION = { podUID: 'uid-1', workspaceName: 'app', namespace: 'team', connectionType: 'vscode-remote', connectionContext: { a: 'b' } }
@@ -108,11 +109,8 @@ const cutting = async (t: Test, cuts: number, end: (socket: net.Socket) => void)
       else socket.end('HTTP/1.1 200 OK\r\ncontent-length: 30\r\nconnection: close\r\n\r\n{"connectionURL":"vscode://x"}')
     })
   })
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  t.teardown(() => server.close())
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen: () => seen }
+  const port = await listenOnLoopback(t, server)
+  return { url: `http://127.0.0.1:${port}`, seen: () => seen }
 }
 
 await test('a connection that is cut before the answer is made again', async (t) => {
