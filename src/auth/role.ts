@@ -10,6 +10,7 @@ import { sleep, systemTimers, type Timers } from '../kube/timers.ts'
 import { listen } from '../listen.ts'
 import { buildMetricsServer, registerProcessMetrics, registerWatchSilence } from '../metrics-server.ts'
 import { createDrain, drainAndClose } from '../serving/drain.ts'
+import { watchConnections, type OpenConnections } from '../serving/open-connections.ts'
 import { buildAuthApp, type AuthAppDeps } from './app.ts'
 import { createIdTokens, type DiscoveredIdTokens } from './oidc/id-tokens.ts'
 import { createLogin } from './oidc/login.ts'
@@ -93,6 +94,7 @@ export const runAuth = async (options: AuthOptions, ports: AuthPorts, env: AuthE
   const metricsApp = buildMetricsServer({ register, live, ready: unready, logger })
   const probeApp = buildMetricsServer({ register, live, ready: unready, logger })
   let app: FastifyInstance | undefined
+  let connections: OpenConnections | undefined
   let running: Promise<void> = Promise.resolve()
 
   const closeAll = async (): Promise<void> => {
@@ -103,7 +105,8 @@ export const runAuth = async (options: AuthOptions, ports: AuthPorts, env: AuthE
   const stopAll = async (): Promise<void> => {
     logger.info('auth stopping: serving on until the proxy has gone elsewhere')
     const drainMs = Math.min(DRAIN_MS, shutdownTimeoutMs * DRAIN_PART)
-    if (app !== undefined) await drainAndClose(app, drain, timers, { drainMs, closeMs: (shutdownTimeoutMs - drainMs) * CLOSE_PART })
+    const closeMs = (shutdownTimeoutMs - drainMs) * CLOSE_PART
+    if (app !== undefined && connections !== undefined) await drainAndClose({ app, connections, drain, timers }, { drainMs, closeMs })
     await closeAll()
     logger.info('auth stopped')
   }
@@ -121,6 +124,7 @@ export const runAuth = async (options: AuthOptions, ports: AuthPorts, env: AuthE
     running = ring.run(ended.signal)
     if (oidc !== undefined) idTokens = await createIdTokens(oidc, { clock, timers, logger, signal: ended.signal })
     app = buildAuthApp(options, { reviewer: ports, ring, idTokens, login: loginWith(idTokens), drain, register, timers, clock, logger, random: Math.random, newId: randomUUID })
+    connections = watchConnections(app.server)
     const port = await listen(app, 'auth server', options.host, options.port)
     isServing = true
     for (const { server } of [app, metricsApp, probeApp]) server.on('error', failed.reject)

@@ -1,4 +1,6 @@
+import { setImmediate } from 'node:timers/promises'
 import { sleep, type Timers } from '../kube/timers.ts'
+import type { OpenConnections } from './open-connections.ts'
 
 /**
  * Whether the server is on its way out. The API server goes on using open connections to a Pod that terminates, so while
@@ -23,7 +25,7 @@ export const createDrain = (): Drain => {
 
 /** As much of a fastify server as is needed to close it. */
 export interface Closing {
-  server: { closeAllConnections(): void }
+  server: { close(): unknown }
   close(): PromiseLike<unknown>
 }
 
@@ -34,12 +36,25 @@ export interface DrainTimes {
   closeMs: number
 }
 
-/** Serves on for `drainMs`, then closes; resolves when no connection is left. */
-export const drainAndClose = async (app: Closing, drain: Drain, timers: Timers, { drainMs, closeMs }: DrainTimes): Promise<void> => {
+interface DrainDeps {
+  app: Closing
+  /** Those of the app's server. */
+  connections: OpenConnections
+  drain: Drain
+  timers: Timers
+}
+
+/** Serves on for `drainMs`, then closes: at once what is idle, and the rest when its call is answered. Resolves when no connection is left. */
+export const drainAndClose = async ({ app, connections, drain, timers }: DrainDeps, { drainMs, closeMs }: DrainTimes): Promise<void> => {
   drain.start()
   await sleep(timers, drainMs)
-  const cancel = timers.after(closeMs, () => app.server.closeAllConnections())
+  const cancel = timers.after(closeMs, () => connections.closeAll())
   try {
+    // Calls that have reached this machine are read, and by that are under way, before it is looked who is idle.
+    await setImmediate()
+    // The app would stop listening some turns later, and what came in between would be seen as idle by nobody.
+    app.server.close()
+    connections.closeUnused()
     await app.close()
   } finally {
     cancel()

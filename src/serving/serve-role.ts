@@ -5,6 +5,7 @@ import { listen, type Listener } from '../listen.ts'
 import type { CertificateSource } from './certificate-source.ts'
 import { withDeadline } from './deadline.ts'
 import { drainAndClose, type Closing, type Drain, type DrainTimes } from './drain.ts'
+import { watchConnections, type Connectable } from './open-connections.ts'
 
 interface Breaking {
   server: { on(event: 'error', told: (error: Error) => void): unknown }
@@ -13,7 +14,7 @@ interface Breaking {
 export interface ServeRoleDeps {
   /** The role, for logs and errors. */
   name: string
-  app: Listener & Closing & Breaking
+  app: Listener & Closing & Breaking & { server: Connectable }
   metricsApp: Listener & Breaking & { close(): PromiseLike<unknown> }
   /** Where the serving certificate comes from. */
   source: CertificateSource
@@ -52,13 +53,14 @@ const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : ho
 /** @throws CodedError CONFIG_INVALID when a port is taken or a certificate file cannot be used; nothing is left running then */
 export const serveRole = async (deps: ServeRoleDeps, options: ServeRoleOptions): Promise<ServedRole> => {
   const { name, app, metricsApp, source, drain, beside, timers, logger, signal } = deps
+  const connections = watchConnections(app.server)
   const ended = new AbortController()
   let running: Promise<unknown> = Promise.resolve()
   let stopped: Promise<void> | undefined
   const stopAll = async (): Promise<void> => {
     logger.info(`${name} stopping: serving on until the API server has gone elsewhere`)
     const sourceStopped = source.stop()
-    await drainAndClose(app, drain, timers, options)
+    await drainAndClose({ app, connections, drain, timers }, options)
     ended.abort()
     await metricsApp.close()
     await withDeadline(timers, options.closeMs, () => Promise.all([sourceStopped, running]), ignoreLate)
