@@ -105,9 +105,9 @@ export const kubeApi = (transport: Transport): KubeApi => {
       return body.length === 0 ? undefined : (jsonOrNothing(body) ?? body.toString('utf8'))
     },
 
-    get: async <T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string) => {
+    get: async <T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, options: { signal?: AbortSignal } = {}) => {
       try {
-        return await read(resource, { method: 'GET', path: objectPath(resource, namespace, name) })
+        return await read(resource, { method: 'GET', path: objectPath(resource, namespace, name), ...options })
       } catch (error) {
         if (saysAbsent(error)) return undefined
         throw error

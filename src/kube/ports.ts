@@ -28,8 +28,8 @@ export interface ListOptions {
 }
 
 export interface Reader {
-  /** @returns undefined only when the API server answered 404 for the object. @throws CodedError KUBE_* */
-  get<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string): Promise<T | undefined>
+  /** @returns undefined only when the API server answered 404 for the object. @throws CodedError KUBE_*, also when the signal aborts */
+  get<T extends KubeObject>(resource: Resource<T>, namespace: string | undefined, name: string, options?: { signal?: AbortSignal }): Promise<T | undefined>
   /**
    * Reads all pages.
    * @param trim what is kept of each object, applied page by page: what others write into large objects is never in memory all at once

@@ -74,26 +74,31 @@ interface Connections {
  */
 class Deadline {
   /** For either reason. */
-  isOver: boolean
+  isOver = false
   /** Because of the time. */
   hasPassed = false
   /** From here on only the caller's signal counts. */
   readonly lift: () => void
   readonly #outer: AbortSignal | undefined
+  readonly #ended: () => void
   readonly #end = (): void => {
     this.isOver = true
+    // First of all: what is destroyed may still look like a whole answer.
+    this.#ended()
     this.#request?.destroy()
   }
   #request: ClientRequest | undefined
 
-  constructor(timers: Timers, ms: number, outer: AbortSignal | undefined) {
-    this.isOver = outer?.aborted ?? false
+  /** @param given `ended` is told at once when it is over already */
+  constructor({ timers, timeoutMs, outer, ended }: { timers: Timers; timeoutMs: number; outer: AbortSignal | undefined; ended: () => void }) {
     this.#outer = outer
-    outer?.addEventListener('abort', this.#end, { once: true })
-    this.lift = timers.after(ms, () => {
+    this.#ended = ended
+    this.lift = timers.after(timeoutMs, () => {
       this.hasPassed = true
       this.#end()
     })
+    outer?.addEventListener('abort', this.#end, { once: true })
+    if (outer?.aborted) this.#end()
   }
 
   /** What is destroyed at the end, in place of what was before; at once when that is behind us. */
@@ -196,13 +201,15 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
     return `no answer from the API server at ${server.host} to ${describe(call)}: ${messageOf(fault) || 'the connection failed'}`
   }
 
-  /** Runs one call under its deadline and turns what goes wrong into a coded error. */
+  /** Runs one call under its deadline, which ends it whatever it waits for, and turns what goes wrong into a coded error. */
   const bounded = async <R>(call: Call, run: (deadline: Deadline) => Promise<R>): Promise<R> => {
     if (closed) throw new KubeError('KUBE_UNAVAILABLE', `${describe(call)} was not sent: the client is closed`)
     const timeoutMs = Math.min(requestTimeoutMs, call.timeoutMs ?? requestTimeoutMs)
-    const deadline = new Deadline(timers, timeoutMs, call.signal)
+    const { promise, resolve, reject } = Promise.withResolvers<R>()
+    const deadline = new Deadline({ timers, timeoutMs, outer: call.signal, ended: () => reject(new Error('it took too long, or was given up')) })
+    run(deadline).then(resolve, reject)
     try {
-      return await run(deadline)
+      return await promise
     } catch (error) {
       if (error instanceof KubeError) throw error
       if (deadline.hasPassed) dropAllIdle()
@@ -268,6 +275,11 @@ const queryOf = (query: Call['query']): string => {
 /** By events: an async iterator over the body costs as much as the rest of a small call. */
 const readAnswer = (call: Call, response: IncomingMessage): Promise<Answer> =>
   new Promise((resolve, reject) => {
+    // Then no event comes any more.
+    if (response.destroyed) {
+      reject(new Error('the answer was cut'))
+      return
+    }
     const limit = call.maxBytes ?? MAX_BYTES
     const chunks: Buffer[] = []
     let size = 0

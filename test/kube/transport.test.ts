@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import { test } from 'tap'
-import type { Credentials } from '../../src/kube/credentials.ts'
+import type { Credentials, CredentialSource } from '../../src/kube/credentials.ts'
 import { KubeError } from '../../src/kube/kube-error.ts'
 import { CONFIG_MAPS, PODS } from '../../src/kube/resources.ts'
 import { answer, scriptedServer } from '../support/scripted-server.ts'
@@ -349,4 +350,62 @@ await test('close ends what is under way, and later calls fail', async (t) => {
   kube.close()
   t.match(await call, { code: 'KUBE_UNAVAILABLE' })
   t.match(await thrown(kube.get(CONFIG_MAPS, 'ns', 'a')), { code: 'KUBE_UNAVAILABLE', message: 'GET /api/v1/namespaces/ns/configmaps/a was not sent: the client is closed' })
+})
+
+await test('a call ends in its time, or when it is given up, whatever it waits for', async (t) => {
+  const never = new Promise<never>(() => undefined)
+  const credentials = { headers: { Authorization: 'Bearer a' }, tls: {} }
+  const server = await scriptedServer(t, ({ url }, response) => {
+    if (url === '/denied') response.writeHead(401).end('{}')
+  })
+  const WAITS: Record<string, { path: string; source: CredentialSource }> = {
+    'for credentials': { path: '/any', source: { current: () => never, renewed: () => never } },
+    'for newer credentials, after a 401': { path: '/denied', source: { current: async () => credentials, renewed: () => never } },
+    'for newer credentials that do not come': {
+      path: '/denied',
+      source: {
+        current: async () => credentials,
+        renewed: async () => {
+          await delay(60)
+          return undefined
+        },
+      },
+    },
+    'for an answer': { path: '/any', source: { current: async () => credentials, renewed: async () => undefined } },
+  }
+  for (const [what, { path, source }] of Object.entries(WAITS)) {
+    const kube = server.client({ source })
+    t.match(await thrown(kube.request({ method: 'GET', path, timeoutMs: 30 })), { code: 'KUBE_UNAVAILABLE', message: `the API server did not answer GET ${path} in time` }, `${what}: too late`)
+    const given = new AbortController()
+    const before = server.seen.length
+    const call = thrown(kube.request({ method: 'GET', path, signal: given.signal }))
+    if (what !== 'for credentials') await untilTrue('it arrived', () => server.seen.length > before)
+    given.abort()
+    t.match(await call, { code: 'KUBE_UNAVAILABLE', message: `GET ${path} was cancelled` }, `${what}: given up`)
+  }
+})
+
+await test('a call that waits for its turn at the connections is given up in its time', async (t) => {
+  const server = await scriptedServer(t, () => undefined)
+  const kube = server.client()
+  const held = new AbortController()
+  const others = Array.from({ length: 100 }, () => thrown(kube.request({ method: 'GET', path: '/held', signal: held.signal })))
+  await untilTrue('all connections are taken', () => server.seen.length === 100)
+  t.match(await thrown(kube.request({ method: 'GET', path: '/last', timeoutMs: 30 })), { message: 'the API server did not answer GET /last in time' })
+  held.abort()
+  await Promise.all(others)
+})
+
+await test('a call that is given up while its answer comes is never an answer', async (t) => {
+  const server = await scriptedServer(t, (_seen, response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"kind":"Whole"}'))
+  const kube = server.client()
+  for (let turns = 0; turns < 40; turns += 1) {
+    const given = new AbortController()
+    const call = kube.request({ method: 'GET', path: '/whole', signal: given.signal }).then((body) => ({ body }), () => 'given up')
+    await untilTrue('it arrived', () => server.seen.length === turns + 1)
+    for (let step = 0; step < turns; step += 1) await (step % 3 === 0 ? nextTurn() : Promise.resolve())
+    given.abort()
+    const outcome = await call
+    t.ok(outcome === 'given up' || JSON.stringify(outcome) === '{"body":{"kind":"Whole"}}', JSON.stringify(outcome))
+  }
 })
