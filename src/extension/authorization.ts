@@ -1,9 +1,9 @@
 /** Whether a caller may do what he asks for: the API server's authorizers say it, and it is remembered for a moment. */
-import { createHash } from 'node:crypto'
 import type { AccessQuestion, PathQuestion } from '../api/access-review.ts'
 import { createRecentMap } from '../core/recent-map.ts'
 import type { PathPermission, Permission } from '../kube/ports.ts'
 import type { Timers } from '../kube/timers.ts'
+import { questionKey } from './question-key.ts'
 import type { Caller } from './review-kind.ts'
 
 export type CallerQuestion = AccessQuestion | PathQuestion
@@ -19,13 +19,7 @@ export interface AuthorizationOptions {
 }
 
 const MASTERS = 'system:masters'
-/** A key that is longer is kept as its digest: whoever calls may have many groups. */
-const LONGEST_KEY = 512
-
-const keyOf = ({ user, uid, groups, extra }: Caller, question: CallerQuestion): string => {
-  const key = JSON.stringify([user, uid ?? null, groups, extra, question])
-  return key.length > LONGEST_KEY ? createHash('sha256').update(key).digest('base64') : key
-}
+const keyOf = ({ user, uid, groups, extra }: Caller, question: CallerQuestion): string => questionKey(user, uid ?? null, groups, extra, question)
 
 export const createAuthorization = (
   { permission, timers }: { permission: Permission & PathPermission; timers: Timers },

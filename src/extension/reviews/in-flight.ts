@@ -8,7 +8,7 @@ import type { Clock } from '../../kube/ports.ts'
 const JOIN_MS = 100
 
 export interface InFlight<T> {
-  /** @param key the whole question, so written that no two questions have the same. @throws what `ask` throws, for all who share it */
+  /** @param key of the whole question, see question-key.ts; short, for V8 hashes a long name of a property by its length alone. @throws what `ask` throws, for all who share it */
   share(key: string, ask: () => Promise<T>): Promise<T>
 }
 
