@@ -1,17 +1,12 @@
 /** The logger of every role: JSON lines, and nothing secret in them, whatever is handed in. */
-import { writeSync } from 'node:fs'
-import { destination as destinationOf, pino, type DestinationStream, type LevelWithSilent, type Logger } from 'pino'
+import { pino, type DestinationStream, type LevelWithSilent, type Logger } from 'pino'
+import { standardOutput } from './log-output.ts'
 
 export interface LogOptions {
   level: LevelWithSilent
   /** Left out: standard output. */
   destination?: DestinationStream
 }
-
-/** Long enough for several lines where there are many, too short for anybody who reads along. */
-const TOGETHER_MS = 20
-/** Characters that do not wait for more. */
-const ENOUGH = 16 * 1024
 
 const HIDDEN = '[hidden]'
 const TOO_DEEP = '[too deep]'
@@ -82,40 +77,6 @@ const cleanArgs = (args: readonly unknown[]): unknown[] => {
   const err: unknown = first instanceof Error ? first : Reflect.get(first, 'err')
   if (!(err instanceof Error)) return [first]
   return [first === err ? { err } : first, cleanText(err.message)]
-}
-
-/**
- * Standard output. Lines that come together are written together: a write for each costs a request a tenth of its time. Nothing is lost when the
- * process ends by itself; when it is killed, what was logged in the last moment is.
- */
-const standardOutput = (): DestinationStream => {
-  const output = destinationOf({})
-  let waiting = ''
-  let timer: NodeJS.Timeout | undefined
-  const take = (): string => {
-    clearTimeout(timer)
-    timer = undefined
-    const lines = waiting
-    waiting = ''
-    return lines
-  }
-  const flush = (): void => void output.write(take())
-  // Registered after the library's own, which writes out what was handed to it before.
-  process.on('exit', () => {
-    const lines = Buffer.from(take())
-    try {
-      for (let written = 0; written < lines.length; ) written += writeSync(process.stdout.fd, lines, written)
-    } catch {
-      // Nobody takes it any more.
-    }
-  })
-  return {
-    write: (line) => {
-      waiting += line
-      if (waiting.length > ENOUGH) flush()
-      else timer ??= setTimeout(flush, TOGETHER_MS)
-    },
-  }
 }
 
 export const createLogger = ({ level, destination = standardOutput() }: LogOptions): Logger => {
