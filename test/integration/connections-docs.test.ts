@@ -54,7 +54,7 @@ await test('the story comes out as told', async (subtest) => {
 
 await test('every variable that the documentation or a manifest names is one', async (subtest) => {
   const known = new Set<string>(AUTH_VARIABLES)
-  const files = ['docs/connections.md', 'docs/examples/nginx-forward-auth.conf', 'docs/examples/traefik-forward-auth.yaml', 'manifests/auth/500-config-auth.yaml']
+  const files = ['docs/connections.md', 'docs/examples/nginx-forward-auth.conf', 'docs/examples/nginx-forward-auth-subdomains.conf', 'docs/examples/traefik-forward-auth.yaml', 'manifests/auth/500-config-auth.yaml']
   const named = (await Promise.all(files.map((file) => readFile(join(ROOT, file), 'utf8')))).flatMap((text) => [...text.matchAll(/\b(?:OIDC|JWT|ENABLE|COOKIE|ROUTING|TRUSTED)_[A-Z_]+\b/g)].map(([name]) => name))
   subtest.strictSame([...new Set(named)].filter((name) => !known.has(name)), [])
   subtest.ok(named.length > 10)

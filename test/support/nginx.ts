@@ -12,7 +12,8 @@ import { webPrograms } from '../../hack/test-run/web-programs.ts'
 import { untilTrue } from './eventually.ts'
 
 const LOOPBACK = '127.0.0.1'
-const EXAMPLE = join(ROOT, 'docs/examples/nginx-forward-auth.conf')
+/** By what names a Workspace. */
+const EXAMPLES = { path: 'nginx-forward-auth.conf', subdomain: 'nginx-forward-auth-subdomains.conf' } as const
 export const WEB_NAME = 'workspaces.example.com'
 
 /** A port that nobody else gets meanwhile: others must know it before nginx can start. */
@@ -36,9 +37,17 @@ export const holdPort = async (t: Pick<Test, 'teardown'>): Promise<HeldPort> => 
   return { port: address.port, release }
 }
 
-export interface NginxPlaces {
+export interface NginxOptions {
+  /** Default: path. */
+  example?: keyof typeof EXAMPLES
+  /** Browsers may speak HTTP/2 to it. */
+  http2?: boolean
+}
+
+export interface NginxPlaces extends NginxOptions {
   held: HeldPort
-  authPort: number
+  /** Of every replica of auth. */
+  authPorts: readonly number[]
   /** Of what leads to all Workspaces. */
   upstreamPort: number
 }
@@ -66,11 +75,11 @@ ${TEMPORARY.map((name) => `  ${name}_temp_path ${folder}/${name};`).join('\n')}
 `
 
 /** The places that a reader of the example has to change, and nothing else. @throws Error when one is not there exactly once */
-const placed = (example: string, folder: string, { held: { port }, authPort, upstreamPort }: NginxPlaces): string => {
+const placed = (example: string, folder: string, { held: { port }, authPorts, upstreamPort, http2 = false }: NginxPlaces): string => {
   const places: Record<string, string> = {
-    'server access-gate-auth.connectors-system.svc:80;': `server ${LOOPBACK}:${authPort};`,
+    'server access-gate-auth.connectors-system.svc:80 max_fails=0;': authPorts.map((authPort) => `server ${LOOPBACK}:${authPort} max_fails=0;`).join('\n    '),
     'server workspaces-router.example.svc:80;': `server ${LOOPBACK}:${upstreamPort};`,
-    'listen 0.0.0.0:443 ssl;': `listen ${LOOPBACK}:${port} ssl backlog=2048;`,
+    'listen 0.0.0.0:443 ssl;': `listen ${LOOPBACK}:${port} ssl${http2 ? ' http2' : ''} backlog=2048;`,
     '/etc/nginx/tls/tls.crt': `${folder}/tls.crt`,
     '/etc/nginx/tls/tls.key': `${folder}/tls.key`,
     '/var/log/nginx/workspaces.log': `${folder}/access.log`,
@@ -98,7 +107,7 @@ export const startNginx = async (t: Pick<Test, 'teardown'>, places: NginxPlaces)
   const write = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text, { mode: 0o600 })
   await write('tls.crt', cert)
   await write('tls.key', key)
-  await write('example.conf', placed(await readFile(EXAMPLE, 'utf8'), folder, places))
+  await write('example.conf', placed(await readFile(join(ROOT, 'docs/examples', EXAMPLES[places.example ?? 'path']), 'utf8'), folder, places))
   await write('nginx.conf', mainConfig(folder))
   const log = (name: string): Promise<string> => readFile(join(folder, name), 'utf8')
   const args = ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log'), '-g', 'daemon off;']

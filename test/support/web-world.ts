@@ -10,20 +10,29 @@ import { systemClock } from '../../src/kube/timers.ts'
 import { call, type Call, type Reply } from '../extension/certificates.ts'
 import { logLines, type LogLines } from './log-lines.ts'
 import { memoryKube } from './memory-kube.ts'
-import { holdPort, startNginx, WEB_NAME, type RunningNginx } from './nginx.ts'
+import { holdPort, startNginx, WEB_NAME, type NginxOptions, type RunningNginx } from './nginx.ts'
 import { startWorkspaceUpstream, type WorkspaceUpstream } from './workspace-upstream.ts'
 
 export const LOOPBACK = '127.0.0.1'
 const SECRET = { name: 'authmiddleware-secrets', namespace: 'connectors-system' }
 const CLIENT_ID = 'workspaces'
 
-/** What the extension API says to a token of a connection: the token is `<user> <path of the workspace>`, encoded. */
-export const linkToken = (user: string, path: string): string => encodeURIComponent(`${user} ${path}`)
+/** What the extension API says to a token of a connection: the token is `<user> <path of the workspace> <host, where it is not the world's>`, encoded. */
+export const linkToken = (user: string, path: string, host = ''): string => encodeURIComponent(`${user} ${path} ${host}`.trim())
 
 export const allowed: ConnectionReviewer['mayConnect'] = async () => ({ allowed: true, notFound: false, reason: 'a test says so' })
 
 export interface Visit extends Partial<Omit<Call, 'port' | 'path'>> {
   cookie?: string
+}
+
+/** The request that makes a connection a WebSocket. */
+export const upgradeTo = (host: string, path: string, headers: Readonly<Record<string, string>>): string =>
+  [`GET ${path} HTTP/1.1`, `Host: ${host}`, 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', ...Object.entries(headers).map((one) => one.join(': ')), '', ''].join('\r\n')
+
+export interface WebWorldOptions extends NginxOptions {
+  /** Hosts that the issuer knows, without the port; the first is the world's. Default: that of the example. */
+  names?: readonly [string, ...string[]]
 }
 
 export interface WebWorld {
@@ -46,8 +55,8 @@ export interface WebWorld {
   wire(text: string): Promise<{ code: number; text: string }>
   /** A connection that stays open. */
   socket(): TLSSocket
-  /** The session cookie that a connection's address gives. */
-  session(user: string, path: string): Promise<string>
+  /** The session cookie that a connection's address gives. @param at default: the world's host */
+  session(user: string, path: string, at?: string): Promise<string>
 }
 
 /** What a browser would send back of one Set-Cookie. */
@@ -57,16 +66,16 @@ export const cookieOf = (reply: Pick<Reply, 'headers'>, name = 'workspace_auth')
     .find((line) => line.startsWith(`${name}=`))
     ?.split(';')[0]
 
-export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings = {}): Promise<WebWorld> => {
+export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings = {}, { names = [WEB_NAME], ...proxy }: WebWorldOptions = {}): Promise<WebWorld> => {
   const kube = memoryKube()
   kube.put(SECRETS, { metadata: { ...SECRET, uid: 'u1' }, type: 'Opaque' })
   const log = logLines()
   const held = await holdPort(t)
   const nginxPort = held.port
-  const host = `${WEB_NAME}:${nginxPort}`
+  const host = `${names[0]}:${nginxPort}`
   const upstream = await startWorkspaceUpstream(t)
   const users = ['alice', 'bob'].map((name) => ({ name, sub: `uid-${name}`, groups: ['team-a'] }))
-  const issuer = await startOidcIssuer({ clientId: CLIENT_ID, users, redirectUris: [`https://${host}/callback`] })
+  const issuer = await startOidcIssuer({ clientId: CLIENT_ID, users, redirectUris: names.map((name) => `https://${name}:${nginxPort}/callback`) })
   t.teardown(() => issuer.stop())
 
   const asked: WebWorld['asked'] = []
@@ -77,8 +86,8 @@ export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings
       return access(workspace, identity)
     },
     reviewToken: async (_namespace, token): Promise<TokenReviewAnswer> => {
-      const [user = '', path = ''] = token.split(' ')
-      return user === '' || path === '' ? { authenticated: false, error: 'unknown' } : { authenticated: true, user: { user, groups: ['team-a'] }, path, domain: host }
+      const [user = '', path = '', domain = host] = token.split(' ')
+      return user === '' || path === '' ? { authenticated: false, error: 'unknown' } : { authenticated: true, user: { user, groups: ['team-a'] }, path, domain }
     },
   } satisfies ConnectionReviewer)
 
@@ -91,7 +100,7 @@ export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings
     return running
   }
   let auth = await startAuth(0)
-  const nginx = await startNginx(t, { held, authPort: auth.port, upstreamPort: upstream.port })
+  const nginx = await startNginx(t, { ...proxy, held, authPorts: [auth.port], upstreamPort: upstream.port })
 
   const visit: WebWorld['visit'] = (path, { cookie, headers = {}, ...more } = {}) =>
     call({ port: nginxPort, path, ...more, headers: { host, ...(cookie === undefined ? {} : { cookie }), ...headers } })
@@ -120,9 +129,9 @@ export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings
         end.on('error', reject).on('close', () => resolve({ code: Number(/^HTTP\/1\.1 (\d{3})/.exec(heard)?.[1] ?? 0), text: heard }))
         end.write(Buffer.from(text, 'latin1'))
       }),
-    session: async (user, path) => {
-      const reply = await visit(`${path}/bearer-auth?token=${linkToken(user, path)}`)
-      const cookie = cookieOf(reply)
+    session: async (user, path, at = host) => {
+      const reply = await visit(`${path === '/' ? '' : path}/bearer-auth?token=${linkToken(user, path, at)}`, { headers: { host: at } })
+      const cookie = cookieOf(reply, settings.COOKIE_NAME)
       if (reply.code !== 303 || cookie === undefined) throw new Error(`no session: ${reply.code} ${reply.body}`)
       return cookie
     },

@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { t, test } from 'tap'
 import { atIssuer } from '../auth/oidc/browser.ts'
 import { eventually, untilTrue } from '../support/eventually.ts'
-import { allowed, cookieOf, linkToken, webWorld } from '../support/web-world.ts'
+import { PATH_TRICKS } from '../support/path-tricks.ts'
+import { allowed, cookieOf, linkToken, upgradeTo, webWorld } from '../support/web-world.ts'
 
 const OWN = '/workspaces/team-a/own'
 const world = await webWorld(t)
@@ -87,67 +88,8 @@ await test('a session opens its own Workspace, and no other', async (subtest) =>
   subtest.strictSame(upstream.news(), [])
 })
 
-/** Everything that a target of a request could be read as. */
-const TRICKS = [
-  '/workspaces/team-a/own/../other/x',
-  '/workspaces/team-a/own/../../team-b/x',
-  '/workspaces/team-a/own/./../other',
-  '/workspaces/team-a/own/..',
-  '/workspaces/team-a/own/%2e%2e/other/x',
-  '/workspaces/team-a/own/%2E./other/x',
-  '/workspaces/team-a/own/..%2fother/x',
-  '/workspaces/team-a/own/..%2Fother/x',
-  '/workspaces/team-a/own/%2e%2e%2fother/x',
-  '/workspaces/team-a/own%2f..%2fother',
-  '/workspaces/team-a/own%2fx',
-  '/workspaces/team-a/own/..%5cother/x',
-  '/workspaces/team-a/own/..\\other\\x',
-  '/workspaces/team-a/own\\..\\other',
-  '/workspaces\\team-a\\own',
-  '/workspaces/team-a/own//../other',
-  '/workspaces/team-a//own/x',
-  '/workspaces//team-a/own/../other',
-  '//workspaces/team-a/own/x',
-  '///workspaces/team-b/x',
-  '/workspaces/team-a/own/..;/other/x',
-  '/workspaces/team-a/own/..;a=b/other/x',
-  '/workspaces/team-a/own/%252e%252e/other/x',
-  '/workspaces/team-a/own/%25%32%65%25%32%65/other',
-  '/workspaces/team-a/own/..%252fother',
-  '/workspaces/team-a/own/%00/../other',
-  '/workspaces/team-a/own%00/other',
-  '/workspaces/team-a/own/x%0d%0aHost:%20evil',
-  '/workspaces/team-a/own/%c0%ae%c0%ae/other',
-  '/workspaces/team-a/own/%u002e%u002e/other',
-  '/workspaces/team-a/own#/../other',
-  '/workspaces/team-a/own/../../../workspaces/team-b/x?y=/workspaces/team-a/own',
-  '/workspaces/team-b/x?/workspaces/team-a/own',
-  '/workspaces/team-b/x;/workspaces/team-a/own',
-  '/workspaces/team-b/x/..%2f..%2fteam-a/own',
-  '/workspaces/team-b/x/%2e%2e/%2e%2e/team-a/own/../../team-b/x',
-  '/login/../workspaces/team-b/x',
-  '/login/..%2fworkspaces/team-b/x',
-  '/callback/../workspaces/team-b/x',
-  '/workspaces/team-b/x/bearer-auth/../y',
-  '/workspaces/team-b/x/bearer-auth/../../../team-b/x',
-  '/workspaces/team-b/x/%62earer-auth',
-  '/workspaces/team-b/%78/y',
-  '/%77orkspaces/team-b/x',
-  '/WORKSPACES/team-b/x',
-  '/_verify',
-  '/_refused',
-  '/verify',
-  '/auth',
-  '/bearer-auth',
-  '/_verify/../workspaces/team-b/x',
-  'https://workspaces.example.com/workspaces/team-b/x',
-  'https://workspaces.example.com/workspaces/team-a/own/../../team-b/x',
-  'workspaces/team-b/x',
-  '*',
-]
-
 await test('no trick with a path reaches another Workspace', async (subtest) => {
-  for (const target of TRICKS) {
+  for (const target of PATH_TRICKS) {
     const { code } = await world.wire(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nCookie: ${cookie}\r\nConnection: close\r\n\r\n`)
     subtest.ok([302, 303, 400, 403, 404].includes(code), `${code} ${target}`)
     subtest.strictSame(upstream.news(), [], target)
@@ -227,6 +169,18 @@ await test('the session stays at the proxy, other cookies go on', async (subtest
   subtest.strictSame(upstream.news().map(({ headers }) => headers.cookie), ['a=1; b=2'])
 })
 
+/** Bytes; more than nginx takes of a request where nothing else is said. */
+const LARGE = 5_000_000
+
+await test('an upload of any size reaches its Workspace whole, and no other', async (subtest) => {
+  for (const headers of [{ 'content-length': String(LARGE) }, { 'transfer-encoding': 'chunked' }]) {
+    subtest.equal((await visit(`${OWN}/api/contents/x`, { cookie, method: 'PUT', headers, body: 'x'.repeat(LARGE) })).code, 200)
+    subtest.strictSame(upstream.news().map(({ body }) => body.length), [LARGE])
+  }
+  subtest.equal((await visit('/workspaces/team-a/other/x', { cookie, method: 'PUT', headers: { 'content-length': '4' }, body: 'x=1&' })).code, 403)
+  subtest.strictSame(upstream.news(), [])
+})
+
 const EVIL = 'https://evil.example.com'
 
 await test('pages of other sites change nothing', async (subtest) => {
@@ -248,14 +202,11 @@ await test('pages of other sites change nothing', async (subtest) => {
   }
 })
 
-const upgrade = (path: string, headers: Record<string, string>): string =>
-  [`GET ${path} HTTP/1.1`, `Host: ${host}`, 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', ...Object.entries(headers).map((one) => one.join(': ')), '', ''].join('\r\n')
-
 await test('a WebSocket passes with the session, from a page of the same origin', async (subtest) => {
   const socket = world.socket()
   let heard = ''
   socket.setEncoding('latin1').on('data', (text: string) => (heard += text))
-  socket.write(upgrade(`${OWN}/api/kernels/channels?session_id=1`, { cookie, origin: `https://${host}` }))
+  socket.write(upgradeTo(host, `${OWN}/api/kernels/channels?session_id=1`, { cookie, origin: `https://${host}` }))
   await eventually('it is a WebSocket', () => (heard.startsWith('HTTP/1.1 101 ') ? true : undefined))
   socket.write('one')
   await eventually('it echoes', () => (heard.endsWith('\r\n\r\none') ? true : undefined))
@@ -271,7 +222,7 @@ await test('a WebSocket passes with the session, from a page of the same origin'
     'no session': [{ origin: `https://${host}` }, 302],
   }
   for (const [sentence, [headers, code, path = `${OWN}/api`]] of Object.entries(refused))
-    subtest.equal((await world.wire(upgrade(path, headers).replace('Connection: Upgrade', 'Connection: Upgrade, close'))).code, code, sentence)
+    subtest.equal((await world.wire(upgradeTo(host, path, headers).replace('Connection: Upgrade', 'Connection: Upgrade, close'))).code, code, sentence)
   subtest.strictSame(upstream.news(), [])
 })
 
@@ -312,7 +263,7 @@ await test('while auth is away nobody is let in; when it is back, sessions go on
   await world.auth().stop()
   for (const headers of [{}, { cookie: kept }]) subtest.equal((await visit(OWN, { headers })).code, 500)
   subtest.equal((await visit(`/login?rd=${OWN}`)).code, 502)
-  subtest.equal((await world.wire(upgrade(OWN, { cookie: kept }).replace('Connection: Upgrade', 'Connection: Upgrade, close'))).code, 500)
+  subtest.equal((await world.wire(upgradeTo(host, OWN, { cookie: kept }).replace('Connection: Upgrade', 'Connection: Upgrade, close'))).code, 500)
   subtest.strictSame(upstream.news(), [])
   await world.restartAuth()
   subtest.equal((await visit(OWN, { cookie: kept })).code, 200)

@@ -7,8 +7,8 @@ import type { Page, Response } from 'playwright-core'
 import { startOidcIssuer } from '../../hack/oidc-issuer/issuer.ts'
 import { clientFor } from '../../hack/sandbox/sandbox.ts'
 import { SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
-import { readAuthOptions } from '../../src/auth/options.ts'
-import { runAuth } from '../../src/auth/role.ts'
+import { readAuthOptions, type AuthSettings } from '../../src/auth/options.ts'
+import { runAuth, type RunningAuth } from '../../src/auth/role.ts'
 import { startChromium } from '../support/chromium.ts'
 import { extensionWorld } from '../support/extension-world.ts'
 import { logLines } from '../support/log-lines.ts'
@@ -22,7 +22,7 @@ const HOUR_MS = 3_600_000
 
 const [{ cluster, log: extensionLog }, browser, upstream, held] = await Promise.all([
   extensionWorld(t),
-  startChromium(t, [WEB_NAME]),
+  startChromium(t, [WEB_NAME, `*.${WEB_NAME}`]),
   startWorkspaceUpstream(t),
   holdPort(t),
 ])
@@ -32,11 +32,11 @@ const origin = `https://${WEB_NAME}:${nginxPort}`
 const at = (workspace: string, rest = ''): string => `${origin}/workspaces/${team}/${workspace}${rest}`
 
 const WORKSPACE_API = 'workspace.jupyter.org/v1alpha1'
-const workspace = (name: string, owner: string): object => ({
+const workspace = (name: string, owner: string, strategy = 'web'): object => ({
   apiVersion: WORKSPACE_API,
   kind: 'Workspace',
   metadata: { name, namespace: team, annotations: { 'workspace.jupyter.org/created-by': owner } },
-  spec: { displayName: name, ownershipType: 'OwnerOnly', accessType: 'OwnerOnly', accessStrategy: { name: 'web' } },
+  spec: { displayName: name, ownershipType: 'OwnerOnly', accessType: 'OwnerOnly', accessStrategy: { name: strategy } },
 })
 const bearerAuthURLTemplate = `${origin}/workspaces/{{ .Workspace.Namespace }}/{{ .Workspace.Name }}/bearer-auth`
 const objects = [
@@ -53,7 +53,9 @@ const objects = [
 ]
 await cluster.kubectl(['create', '-f', '-'], { input: yamlOf(objects) })
 const conditions = [{ type: 'Available', status: 'True', reason: 'Ready', message: 'it runs', lastTransitionTime: '2026-01-01T00:00:00Z' }]
-await cluster.kubectl(['patch', 'workspace', 'alices', '-n', team, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { conditions } })])
+const becomeAvailable = (name: string): Promise<unknown> =>
+  cluster.kubectl(['patch', 'workspace', name, '-n', team, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { conditions } })])
+await becomeAvailable('alices')
 
 const users = ['alice', 'bob', 'mallory'].map((name) => ({ name, sub: `uid-${name}`, groups: name === 'mallory' ? [] : ['team'] }))
 const issuer = await startOidcIssuer({ clientId: CLIENT_ID, clientSecret: 'of-the-client', users, redirectUris: [`${origin}/callback`] })
@@ -77,10 +79,14 @@ const settings = {
   ENABLE_LOGIN: 'true',
   ENABLE_BEARER_URL_AUTH: 'true',
 }
-const auth = await runAuth({ ...readAuthOptions(settings), host: LOOPBACK }, kube, { logger: log.log, clock: { now: () => Date.now() + time.ahead } })
-t.teardown(() => auth.stop())
-await auth.ready
-const nginx = await startNginx(t, { held, authPort: auth.port, upstreamPort: upstream.port })
+const startAuth = async (more: AuthSettings = {}): Promise<RunningAuth> => {
+  const running = await runAuth({ ...readAuthOptions({ ...settings, ...more }), host: LOOPBACK }, kube, { logger: log.log, clock: { now: () => Date.now() + time.ahead } })
+  t.teardown(() => running.stop())
+  await running.ready
+  return running
+}
+const auth = await startAuth()
+const nginx = await startNginx(t, { held, authPorts: [auth.port], upstreamPort: upstream.port })
 
 /** What a person does on the issuer's page. */
 const signInAs = async (page: Page, user: string): Promise<Response> => {
@@ -160,6 +166,8 @@ const connect = (user: string, name: string) =>
     allowFailure: true,
   })
 
+const addressOf = async (name: string): Promise<string> => (await connect('alice', name)).stdout
+
 await test('the address of a WorkspaceConnection opens the Workspace once, and is gone from the address bar', async (subtest) => {
   const { stdout: address, stderr } = await connect('alice', 'alices')
   subtest.equal(stderr, '')
@@ -181,6 +189,34 @@ await test('the address of a WorkspaceConnection opens the Workspace once, and i
   subtest.equal(await second.locator('body').innerText(), 'Invalid token')
   subtest.strictSame(await cookiesOf(second), [])
   subtest.match(await connect('bob', 'alices'), { code: 1, stderr: /User is not the workspace owner/ }, 'nobody gets one for the Workspace of another one')
+})
+
+await test('with a host for each Workspace the address leads to its host, and the session is for that host alone', async (subtest) => {
+  const place = await holdPort(subtest)
+  const { port } = await startAuth({ ROUTING_MODE: 'subdomain', COOKIE_NAME: '__Host-workspace_auth' })
+  await startNginx(subtest, { held: place, example: 'subdomain', http2: true, authPorts: [port], upstreamPort: upstream.port })
+  const template = `https://{{ b32encode .Workspace.Namespace }}-{{ .Workspace.Name }}.${WEB_NAME}:${place.port}/bearer-auth`
+  const strategy = { apiVersion: WORKSPACE_API, kind: 'WorkspaceAccessStrategy', metadata: { name: 'hosts', namespace: team }, spec: { displayName: 'Hosts', bearerAuthURLTemplate: template } }
+  await cluster.kubectl(['create', '-f', '-'], { input: yamlOf([strategy, ...['first', 'second'].map((name) => workspace(name, 'alice', 'hosts'))]) })
+  await Promise.all(['first', 'second'].map(becomeAvailable))
+  const addresses = await Promise.all(['first', 'second'].map(async (name) => new URL(await addressOf(name))))
+  const [first, second] = addresses
+  const person = await browser.person()
+  upstream.news()
+  for (const address of addresses) {
+    subtest.equal((await person.goto(address.href))?.status(), 200)
+    subtest.equal(person.url(), `${address.origin}/`)
+  }
+  subtest.strictSame(upstream.news().filter(({ url }) => url === '/').map(({ headers }) => [headers.host, headers.cookie]), addresses.map(({ host }) => [host, undefined]))
+  const cookies = await person.context().cookies()
+  subtest.match(cookies.map(({ name, domain, path }) => [name, domain, path]), addresses.map(({ hostname }) => ['__Host-workspace_auth', hostname, '/']))
+  await person.goto(`${first?.origin}/lab`)
+  subtest.equal(await heading(person), '/lab')
+  const crossed = new URL(await addressOf('second'))
+  crossed.host = first?.host ?? ''
+  subtest.equal((await person.goto(crossed.href))?.status(), 403, 'the address of one at the host of the other')
+  subtest.equal(await person.locator('body').innerText(), 'Token domain mismatch')
+  subtest.not(first?.host, second?.host)
 })
 
 await test('nobody logged a secret, and nothing broke', async (subtest) => {
