@@ -33,6 +33,8 @@ export const ERRORS = {
   EXPRESSION_SYNTAX: 'caller',
   /** A CEL expression that failed, or yielded something other than a state. */
   EXPRESSION_VALUE: 'retry',
+  /** A regular expression that RE2 does not take, or one that is too large. */
+  PATTERN_SYNTAX: 'caller',
   /** A template ConfigMap that is missing, has no such key, or cannot be read as what it must be. */
   TEMPLATE_MISSING: 'wait',
   /** A rendered rule that would reach beyond this Pod's path. */

@@ -15,7 +15,8 @@ const DURATION = 'duration'
 const BOOLEAN = 'true|false'
 const NUMBER = 'number'
 const TEXT = 'text'
-const PATTERN = 'regexp'
+/** In the grammar of RE2, as in Go. */
+const PATTERN = 're2'
 
 /** Every setting, in the order of the help. */
 const AUTH_SETTINGS = {

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import { parseGoDuration } from '../core/go-duration.ts'
 import { shown } from '../core/json-shape.ts'
+import { compileLinear, type LinearPattern } from '../core/linear-pattern.ts'
 import { CodedError, messageOf } from '../errors.ts'
 
 export interface Address {
@@ -21,8 +22,6 @@ const ALL_ADDRESSES = '::'
 /** @returns undefined for text that is no port */
 const portOf = (text: string): number | undefined => (/^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined)
 
-const groupsIn = (pattern: string): number => (new RegExp(`${pattern}|`).exec('')?.length ?? 1) - 1
-
 export interface SettingReader<Variable extends string> {
   /** undefined when it is unset or empty. */
   given(variable: Variable): string | undefined
@@ -39,7 +38,7 @@ export interface SettingReader<Variable extends string> {
   address(variable: Variable): Address
   choice<T extends string>(variable: Variable, choices: readonly T[]): T
   /** A regular expression with exactly one group. */
-  pattern(variable: Variable, fallback: string): RegExp
+  pattern(variable: Variable, fallback: string): LinearPattern
   list(variable: Variable): string[]
 }
 
@@ -101,14 +100,14 @@ export const settingReader = <Variable extends string>(
     },
     pattern: (variable, fallback) => {
       const source = given(variable) ?? fallback
-      let groups: number
+      let pattern: LinearPattern
       try {
-        groups = groupsIn(source)
+        pattern = compileLinear(source)
       } catch (error) {
-        throw badSetting(variable, `is no regular expression: ${messageOf(error)}`)
+        throw badSetting(variable, messageOf(error))
       }
-      if (groups !== 1) throw badSetting(variable, `must have exactly one group in parentheses, the part that is taken; got ${groups} in ${shown(source)}`)
-      return new RegExp(source)
+      if (pattern.groups !== 1) throw badSetting(variable, `must have exactly one group in parentheses, the part that is taken; got ${pattern.groups} in ${shown(source)}`)
+      return pattern
     },
     list: (variable) =>
       text(variable)

@@ -1,5 +1,6 @@
 /** Whether a token of a WorkspaceConnection is good, once its signature and times were found to be. */
 import type { BearerTokenReviewStatus } from '../api/connection-review.ts'
+import { compileLinear } from './linear-pattern.ts'
 import { DEFAULT_PATTERNS } from './workspace-path.ts'
 
 /** What the token says. */
@@ -26,10 +27,10 @@ export const TOKEN_PROBLEM = {
 } as const
 export type TokenProblem = keyof typeof TOKEN_PROBLEM
 
-const NAMESPACE_IN_PATH = new RegExp(DEFAULT_PATTERNS.path.namespace)
+const NAMESPACE_IN_PATH = compileLinear(DEFAULT_PATTERNS.path.namespace)
 
 /** The namespace of the Workspace that a token is for: its own claim, or what the path says; undefined when neither does. */
-const namespaceOf = ({ namespace, path }: ReviewedToken): string | undefined => (namespace === undefined || namespace === '' ? NAMESPACE_IN_PATH.exec(path)?.[1] : namespace)
+const namespaceOf = ({ namespace, path }: ReviewedToken): string | undefined => (namespace === undefined || namespace === '' ? NAMESPACE_IN_PATH.firstGroup(path) : namespace)
 
 /** @param namespace where the review is made. @returns undefined for a token that is good, if it was not used yet */
 export const tokenProblem = (token: ReviewedToken, namespace: string): TokenProblem | undefined => {

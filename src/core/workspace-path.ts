@@ -1,6 +1,7 @@
 /** Which workspace a forwarded request is for, and which paths belong to it. */
 import { decodeBase32 } from './base32.ts'
 import type { ForwardedRequest } from './forwarded-request.ts'
+import type { LinearPattern } from './linear-pattern.ts'
 import { namespaceProblem } from './name-rules.ts'
 
 export interface WorkspaceKey {
@@ -19,10 +20,10 @@ export interface WorkspacePlace {
 export interface WorkspaceRouting {
   mode: 'path' | 'subdomain'
   /** Its first group is the application path. */
-  appPath: RegExp
+  appPath: LinearPattern
   /** One group each; looked for in the path, or in the first label of the host, where the namespace is in base32. */
-  namespace: RegExp
-  name: RegExp
+  namespace: LinearPattern
+  name: LinearPattern
 }
 
 /** Where the host names the workspace, all of its paths are the workspace's. */
@@ -31,14 +32,12 @@ export const DEFAULT_PATTERNS = {
   subdomain: { appPath: '^(/)', namespace: '^([^-]+)-.*', name: '^[^-]+-(.*)$' },
 } as const
 
-const group = (pattern: RegExp, text: string): string | undefined => pattern.exec(text)?.[1]
-
 /** Without the slash at its end, unless it is all of it. */
 export const trimSlash = (path: string): string => (path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path)
 
 /** The part of a path that is the application's. Where the pattern does not match, the whole path is: it covers the least. */
 export const appPathOf = ({ appPath }: Pick<WorkspaceRouting, 'appPath'>, path: string): string => {
-  const found = group(appPath, path)
+  const found = appPath.firstGroup(path)
   return trimSlash(found === undefined || found === '' ? path : found)
 }
 
@@ -48,10 +47,10 @@ const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes)
 const firstLabel = (host: string): string => /^[^.:]*/.exec(host)?.[0] ?? ''
 
 const namesIn = ({ mode, namespace, name }: WorkspaceRouting, { path, host }: Pick<ForwardedRequest, 'path' | 'host'>): Partial<WorkspaceKey> => {
-  if (mode === 'path') return { namespace: group(namespace, path) ?? '', name: group(name, path) ?? '' }
+  if (mode === 'path') return { namespace: namespace.firstGroup(path) ?? '', name: name.firstGroup(path) ?? '' }
   const label = firstLabel(host)
-  const decoded = decodeBase32(group(namespace, label) ?? '')
-  return { namespace: decoded === undefined ? '' : text(decoded), name: group(name, label) ?? '' }
+  const decoded = decodeBase32(namespace.firstGroup(label) ?? '')
+  return { namespace: decoded === undefined ? '' : text(decoded), name: name.firstGroup(label) ?? '' }
 }
 
 /** @returns undefined unless both are there and are DNS labels */

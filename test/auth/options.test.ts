@@ -9,8 +9,16 @@ const NOWHERE = '/nonexistent/namespace'
 const LEAST: AuthSettings = { NAMESPACE: 'connectors-system', OIDC_ISSUER_URL: 'https://issuer.example.com', OIDC_CLIENT_ID: 'workspaces' }
 const read = (settings: AuthSettings = {}): ReturnType<typeof readAuthOptions> => readAuthOptions({ ...LEAST, ...settings }, NOWHERE)
 
+const DEFAULT_ROUTING = {
+  mode: 'path',
+  appPath: { source: '^(/workspaces/[^/]+/[^/]+)(?:/.*)?$' },
+  namespace: { source: '^/workspaces/([^/]+)/[^/]+' },
+  name: { source: '^/workspaces/[^/]+/([^/]+)' },
+}
+
 await test('the defaults', (t) => {
-  const { proxies, ...options } = read()
+  const { proxies, routing, ...options } = read()
+  t.match(routing, DEFAULT_ROUTING)
   t.strictSame(options, {
     host: '::',
     port: 8080,
@@ -25,7 +33,6 @@ await test('the defaults', (t) => {
     enableOauth: true,
     enableBearerUrlAuth: false,
     enableLogin: false,
-    routing: { mode: 'path', appPath: /^(\/workspaces\/[^/]+\/[^/]+)(?:\/.*)?$/, namespace: /^\/workspaces\/([^/]+)\/[^/]+/, name: /^\/workspaces\/[^/]+\/([^/]+)/ },
     cookie: { name: 'workspace_auth', path: '/', secure: true, sameSite: 'lax', httpOnly: true, maxAgeSeconds: 86_400 },
     oidc: {
       issuerUrl: 'https://issuer.example.com',
@@ -68,9 +75,9 @@ await test('what is set counts, and empty text does not', (t) => {
     [{ COOKIE_SAME_SITE: 'Strict', COOKIE_SECURE: '0', COOKIE_HTTP_ONLY: 'F', COOKIE_MAX_AGE: '90s', COOKIE_NAME: 'ws' }, { cookie: { name: 'ws', sameSite: 'strict', secure: false, httpOnly: false, maxAgeSeconds: 90 } }],
     [{ COOKIE_DOMAIN: 'example.com' }, { warnings: ['COOKIE_DOMAIN has no effect: the session cookie is for its own host alone'] }],
     [{ OIDC_USERNAME_PREFIX: 'github:', OIDC_GROUPS_PREFIX: '-' }, { oidc: { usernamePrefix: 'github:', groupsPrefix: '' } }],
-    [{ ROUTING_MODE: 'subdomain' }, { routing: { mode: 'subdomain', appPath: /^(\/)/, namespace: /^([^-]+)-.*/, name: /^[^-]+-(.*)$/ } }],
+    [{ ROUTING_MODE: 'subdomain' }, { routing: { mode: 'subdomain', appPath: { source: '^(/)' }, namespace: { source: '^([^-]+)-.*' }, name: { source: '^[^-]+-(.*)$' } } }],
     [{ ROUTING_MODE: 'subdomain', COOKIE_NAME: '__Host-ws' }, { cookie: { name: '__Host-ws' } }],
-    [{ PATH_REGEX_PATTERN: '^(/w/[^/]+/[^/]+)', WORKSPACE_NAME_PATH_REGEX: '^/w/[^/]+/([^/]+)' }, { routing: { appPath: /^(\/w\/[^/]+\/[^/]+)/, name: /^\/w\/[^/]+\/([^/]+)/ } }],
+    [{ PATH_REGEX_PATTERN: '^(/w/[^/]+/[^/]+)', WORKSPACE_NAME_PATH_REGEX: '^/w/[^/]+/([^/]+)' }, { routing: { appPath: { source: '^(/w/[^/]+/[^/]+)' }, name: { source: '^/w/[^/]+/([^/]+)' } } }],
   ]
   for (const [settings, expected] of cases) t.match(read(settings), expected, JSON.stringify(settings))
   t.end()
@@ -96,7 +103,8 @@ const WRONG: [settings: AuthSettings, message: string][] = [
   [{ JWT_REFRESH_HORIZON: '30m' }, 'JWT_REFRESH_HORIZON (--jwt-refresh-horizon) must not be shorter than JWT_EXPIRATION'],
   [{ ENABLE_OAUTH: 'yes' }, 'ENABLE_OAUTH (--enable-oauth) must be true or false; got "yes"'],
   [{ ROUTING_MODE: 'header' }, 'ROUTING_MODE (--routing-mode) must be one of path, subdomain; got "header"'],
-  [{ PATH_REGEX_PATTERN: '(' }, 'PATH_REGEX_PATTERN (--path-regex-pattern) is no regular expression: Invalid regular expression: /(|/: Unterminated group'],
+  [{ PATH_REGEX_PATTERN: '(' }, 'PATH_REGEX_PATTERN (--path-regex-pattern) is no regular expression (RE2): missing closing ): `(`'],
+  [{ PATH_REGEX_PATTERN: '^(?=/)(.*)' }, 'PATH_REGEX_PATTERN (--path-regex-pattern) is no regular expression (RE2): invalid or unsupported Perl syntax: `(?=`'],
   [{ WORKSPACE_NAME_PATH_REGEX: '1' }, 'WORKSPACE_NAME_PATH_REGEX (--workspace-name-path-regex) must have exactly one group in parentheses, the part that is taken; got 0 in "1"'],
   [{ WORKSPACE_NAME_SUBDOMAIN_REGEX: '^(a)(b)$' }, 'WORKSPACE_NAME_SUBDOMAIN_REGEX (--workspace-name-subdomain-regex) must have exactly one group in parentheses, the part that is taken; got 2 in "^(a)(b)$"'],
   [{ COOKIE_NAME: 'a b' }, 'COOKIE_NAME (--cookie-name) must be the name of a cookie: letters, digits, "-", "_" and "."'],

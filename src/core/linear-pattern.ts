@@ -1,0 +1,50 @@
+/**
+ * Regular expressions of people: in RE2's grammar, which Go and CEL have, and by its method, so that the time of a search grows with the
+ * text and never explodes. There is no lookaround and no back reference.
+ */
+import { RE2JS } from 're2js'
+import { CodedError, messageOf } from '../errors.ts'
+
+const MAX_LENGTH = 1000
+/** Steps of the compiled pattern, of which each can be tried at each character: some 3 ns for both. */
+const MAX_STEPS = 1000
+
+export interface LinearPattern {
+  readonly source: string
+  /** How many parts in parentheses it takes. */
+  readonly groups: number
+  /** At most this often a character is looked at. */
+  readonly steps: number
+  /** Whether it is found anywhere in the text. */
+  isIn(text: string): boolean
+  /** What its first group takes where it is first found; undefined when it is not found, or when the group takes no part in it. */
+  firstGroup(text: string): string | undefined
+}
+
+const refused = (rule: string, cause?: unknown): CodedError => new CodedError('PATTERN_SYNTAX', rule, { cause })
+
+/** The library begins each message the same way. */
+const reasonOf = (error: unknown): string => messageOf(error).replace(/^error parsing regexp: /, '')
+
+/** @throws CodedError PATTERN_SYNTAX whose message goes on after the name of the pattern: `is no regular expression: …` */
+export const compileLinear = (source: string): LinearPattern => {
+  if (source.length > MAX_LENGTH) throw refused(`must be at most ${MAX_LENGTH} characters long; got ${source.length}`)
+  let compiled: RE2JS
+  try {
+    compiled = RE2JS.compile(source)
+  } catch (error) {
+    throw refused(`is no regular expression (RE2): ${reasonOf(error)}`, error)
+  }
+  const [groups, steps] = [compiled.groupCount(), compiled.programSize()]
+  if (steps > MAX_STEPS) throw refused(`is too large: it takes ${steps} steps, at most ${MAX_STEPS} are allowed; repeat fewer times`)
+  return {
+    source,
+    groups,
+    steps,
+    isIn: (text) => compiled.test(text),
+    firstGroup: (text) => {
+      const matcher = compiled.matcher(text)
+      return groups > 0 && matcher.find() ? (matcher.group(1) ?? undefined) : undefined
+    },
+  }
+}
