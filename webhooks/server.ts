@@ -8,6 +8,7 @@ import type { Answer } from './answer.ts'
 import { IDLE_BOUNDS, TLS_BOUNDS } from '../src/serving/connection-bounds.ts'
 import type { Drain } from '../src/serving/drain.ts'
 import { createHeldBodies, warnOfCuts } from '../src/serving/held-bodies.ts'
+import { refuseShortly, sparingUnused } from '../src/serving/unused-connections.ts'
 import type { Hook } from './hook.ts'
 import type { HookMetrics } from './metrics.ts'
 import { createOneAtATime } from '../src/serving/one-at-a-time.ts'
@@ -82,6 +83,7 @@ export const buildWebhookServer = (deps: WebhookServerDeps): WebhookServer => {
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_MS,
     ...IDLE_BOUNDS,
+    clientErrorHandler: sparingUnused(refuseShortly),
   })
 
   const send = (reply: Reply, code: number, type: string, body: string): void => {

@@ -14,6 +14,7 @@ import { createHeldBodies, warnOfCuts } from '../serving/held-bodies.ts'
 import { createOneAtATime } from '../serving/one-at-a-time.ts'
 import type { Drain } from '../serving/drain.ts'
 import type { Turns } from '../serving/turns.ts'
+import { sparingUnused } from '../serving/unused-connections.ts'
 import { createAdmit } from './admit.ts'
 import { notFound } from './api-failure.ts'
 import { createAnswers, type Reply } from './answers.ts'
@@ -81,7 +82,7 @@ export const buildExtensionServer = (deps: ExtensionServerDeps): ExtensionServer
     ...IDLE_BOUNDS,
     // Paths are ours to read, as they were sent: a router decodes them.
     rewriteUrl: () => '/',
-    clientErrorHandler: refuseWire,
+    clientErrorHandler: sparingUnused(refuseWire),
   })
 
   // Node drops those beyond a number of its own without a word, and with them a part of who the caller is.

@@ -1,7 +1,7 @@
 import { KubeError } from './kube-error.ts'
 import { objectPath } from './paths.ts'
 import type { Resource, TokenIssuer } from './ports.ts'
-import type { Requester } from './transport.ts'
+import type { Call, Requester } from './transport.ts'
 
 const SERVICE_ACCOUNTS: Resource = { apiVersion: 'v1', kind: 'ServiceAccount', plural: 'serviceaccounts', namespaced: true }
 
@@ -15,7 +15,9 @@ export const tokenIssuer = (api: Requester): TokenIssuer => ({
       kind: 'TokenRequest',
       spec: { audiences: [audience], expirationSeconds: seconds, boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid } },
     }
-    const status = field(await api.request({ method: 'POST', path: objectPath(SERVICE_ACCOUNTS, namespace, name, 'token'), body: JSON.stringify(body) }), 'status')
+    // A token is signed and not stored, so it may be asked for twice.
+    const call: Call = { method: 'POST', path: objectPath(SERVICE_ACCOUNTS, namespace, name, 'token'), body: JSON.stringify(body), repeatable: true }
+    const status = field(await api.request(call), 'status')
     const token = field(status, 'token')
     const expirationTimestamp = field(status, 'expirationTimestamp')
     if (typeof token !== 'string' || token === '' || typeof expirationTimestamp !== 'string')

@@ -114,7 +114,7 @@ class Deadline {
   }
 }
 
-/** The API server closed an idle connection just as it was taken up again; nothing was lost but this request. */
+/** The API server closed a connection just as it was taken up again; nothing was lost but this request. */
 class StaleConnection extends Error {
   readonly fault: Error
 
@@ -167,7 +167,7 @@ export const createTransport = ({ server, source, userAgent, requestTimeoutMs, t
         },
         resolve,
       )
-      request.on('error', (error) => reject(request.reusedSocket && !deadline.isOver ? new StaleConnection(error) : error))
+      request.on('error', (error) => reject(wasUsed(request) && !deadline.isOver ? new StaleConnection(error) : error))
       if (kind === 'watches') request.on('socket', (socket) => socket.setKeepAlive(true, PROBE_MS))
       deadline.ends(request)
       request.end(call.body)
@@ -259,6 +259,12 @@ const directAgents = (secure: boolean, tls: TlsMaterial): Pick<Connections, 'req
   const secureContext = createSecureContext({ ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) })
   return { requests: new https.Agent({ ...bounded, ...peer, secureContext }), watches: new https.Agent({ ...kept, ...peer, secureContext }) }
 }
+
+/**
+ * Whether anything came over its connection: the answer to a call before, or a part of this one's. `reusedSocket` says so only of a connection
+ * that was idle, and not of one that was handed on to a call that waited for it.
+ */
+const wasUsed = (request: ClientRequest): boolean => (request.socket?.bytesRead ?? 0) > 0
 
 /** After a fault the waiting connections are likely dead too. */
 const dropIdle = (agent: http.Agent): void => {

@@ -3,8 +3,10 @@ import type { Logger } from 'pino'
 import type { Timers } from '../kube/timers.ts'
 import { listen, type Listener } from '../listen.ts'
 import type { CertificateSource } from './certificate-source.ts'
+import { MOST_CONNECTIONS } from './connection-bounds.ts'
 import { withDeadline } from './deadline.ts'
 import { drainAndClose, type Closing, type Drain, type DrainTimes } from './drain.ts'
+import { boundConnections, type Boundable } from './most-connections.ts'
 import { watchConnections, type Connectable } from './open-connections.ts'
 
 interface Breaking {
@@ -14,7 +16,7 @@ interface Breaking {
 export interface ServeRoleDeps {
   /** The role, for logs and errors. */
   name: string
-  app: Listener & Closing & Breaking & { server: Connectable }
+  app: Listener & Closing & Breaking & { server: Connectable & Boundable }
   metricsApp: Listener & Breaking & { close(): PromiseLike<unknown> }
   /** Where the serving certificate comes from. */
   source: CertificateSource
@@ -54,6 +56,7 @@ const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : ho
 export const serveRole = async (deps: ServeRoleDeps, options: ServeRoleOptions): Promise<ServedRole> => {
   const { name, app, metricsApp, source, drain, beside, timers, logger, signal } = deps
   const connections = watchConnections(app.server)
+  boundConnections({ server: app.server, connections, timers, logger }, MOST_CONNECTIONS)
   const ended = new AbortController()
   let running: Promise<unknown> = Promise.resolve()
   let stopped: Promise<void> | undefined

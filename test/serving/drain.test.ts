@@ -9,30 +9,13 @@ import { createDrain, drainAndClose } from '../../src/serving/drain.ts'
 import { watchConnections } from '../../src/serving/open-connections.ts'
 import { untilTrue } from '../support/eventually.ts'
 import { fakeTime } from '../support/fake-time.ts'
+import { HOST, kept, NAME, type Connection } from './raw-connections.ts'
 
-const HOST = '127.0.0.1'
-const NAME = 'drain.test.svc'
 const TIMES = { drainMs: 10_000, closeMs: 5_000 }
 const QUICK = 'GET /quick HTTP/1.1\r\nHost: a\r\n\r\n'
 const HELD = 'GET /held HTTP/1.1\r\nHost: a\r\n\r\n'
 
 const material = await createMaterial([NAME], Date.now())
-
-interface Connection {
-  socket: Socket
-  /** All that came. */
-  text: string
-  closed: boolean
-}
-
-const kept = (socket: Socket): Connection => {
-  const connection = { socket, text: '', closed: false }
-  socket.setEncoding('utf8').on('data', (piece: string) => (connection.text += piece))
-  // A connection that is cut, and that is what is looked at: `closed`.
-  socket.on('error', () => undefined)
-  socket.on('close', () => (connection.closed = true))
-  return connection
-}
 
 /** Code, Connection header and body of each answer. */
 const answersOf = ({ text }: Connection): string[] =>

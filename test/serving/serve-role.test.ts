@@ -4,6 +4,7 @@ import fastify from 'fastify'
 import { Registry } from 'prom-client'
 import { test } from 'tap'
 import { buildMetricsServer } from '../../src/metrics-server.ts'
+import { MOST_CONNECTIONS } from '../../src/serving/connection-bounds.ts'
 import { createDrain } from '../../src/serving/drain.ts'
 import { serveRole } from '../../src/serving/serve-role.ts'
 import { fakeTime } from '../support/fake-time.ts'
@@ -19,6 +20,7 @@ await test('connections on which nothing ever came hold up the end of no role', 
   const metricsApp = buildMetricsServer({ register: new Registry(), live: () => undefined, ready: () => undefined, logger: log })
   const source = { start: async () => undefined, ready: Promise.resolve(), stop: async () => undefined }
   const role = await serveRole({ name: 'test', app, metricsApp, source, drain: createDrain(), timers: time.timers, logger: log }, OPTIONS)
+  t.equal(app.server.maxConnections, MOST_CONNECTIONS)
   const sockets = [role.port, role.metricsPort].map((port) => net.connect(port, HOST).resume())
   for (const socket of sockets) t.teardown(() => socket.destroy())
   await Promise.all(sockets.map((socket) => once(socket, 'connect')))
