@@ -3,12 +3,13 @@
  * ask the same about its Connector. Only an answer that leads to asking for access is kept, and only for a moment: what it spoils at
  * worst is a request that was not needed any more, and the mount asks everything anew.
  */
+import { createRecentMap } from '../src/core/recent-map.ts'
 import type { Timers } from '../src/kube/timers.ts'
 
 /** How long an answer is kept, milliseconds from the question. */
 const KEEP_MS = 1_000
-/** Answers that are kept at once; the oldest goes first. */
-const MAX_KEPT = 1_000
+/** Answers that are kept at most; the half of them that was asked for last always is. */
+const MAX_KEPT = 2_000
 
 export interface RecentAnswers {
   /**
@@ -20,8 +21,7 @@ export interface RecentAnswers {
 }
 
 export const createRecentAnswers = (timers: Timers): RecentAnswers => {
-  /** Oldest first. */
-  const answers = new Map<string, { until: number; answer: Promise<boolean> }>()
+  const answers = createRecentMap<{ until: number; answer: Promise<boolean> }>(MAX_KEPT)
 
   const forget = (key: string, answer: Promise<boolean>): void => {
     if (answers.get(key)?.answer === answer) answers.delete(key)
@@ -38,10 +38,7 @@ export const createRecentAnswers = (timers: Timers): RecentAnswers => {
 
   const askNow = (key: string, kept: boolean, ask: () => Promise<boolean>): Promise<boolean> => {
     const answer = ask()
-    answers.delete(key)
     answers.set(key, { until: timers.monotonic() + KEEP_MS, answer })
-    const [oldest] = answers.keys()
-    if (answers.size > MAX_KEPT && oldest !== undefined) answers.delete(oldest)
     void settle(key, kept, answer)
     return answer
   }

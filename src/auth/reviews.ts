@@ -1,4 +1,5 @@
 /** Questions to the extension API: the same one is asked once at a time, not too many are under way, and each has its time. */
+import { hash } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { WorkspaceKey } from '../core/workspace-path.ts'
 import { CodedError } from '../errors.ts'
@@ -43,9 +44,11 @@ export interface ReviewsDeps {
 /** Of one question, milliseconds. The client has the same limit; this one holds for whatever answers. */
 const REVIEW_MS = 5_000
 
-/** The order of groups and of extra attributes means nothing. */
-const questionKey = ({ namespace, name }: WorkspaceKey, { user, uid, groups, extra }: ReviewedIdentity): string =>
-  JSON.stringify([namespace, name, user, uid ?? '', groups.toSorted(), Object.entries(extra ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))])
+/** The order of groups and of extra attributes means nothing. A digest: somebody may be in hundreds of groups, and the answers outlive the question. */
+const questionKey = ({ namespace, name }: WorkspaceKey, { user, uid, groups, extra }: ReviewedIdentity): string => {
+  const question = [namespace, name, user, uid ?? '', groups.toSorted(), Object.entries(extra ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))]
+  return hash('sha256', JSON.stringify(question), 'base64')
+}
 
 const late = (): Error => new CodedError('KUBE_UNAVAILABLE', `the extension API did not answer within ${REVIEW_MS / 1000} s`)
 

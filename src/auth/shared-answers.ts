@@ -2,11 +2,12 @@
  * A page that is opened makes many requests at once, and many people open theirs when the day begins: whoever asks the same within a
  * moment gets the same answer. What anybody hears is never older than a second, so that is how late a withdrawn access is noticed.
  */
+import { createRecentMap } from '../core/recent-map.ts'
 import type { Timers } from '../kube/timers.ts'
 
 /** How long after it was asked an answer is given to others, milliseconds: a second less the way to the API server. */
 export const SHARED_MS = 900
-/** Answers at once; the oldest goes first. */
+/** Answers that are there at most; the half of them that was asked for last always is, which is more than may be under way and wait for a turn. */
 const MAX_SHARED = 10_000
 
 export interface SharedAnswers<T> {
@@ -19,26 +20,14 @@ export interface SharedAnswers<T> {
 
 /** @param lasts whether an answer is given to those who come after it; every other one is for those alone who waited for it */
 export const createSharedAnswers = <T>(timers: Pick<Timers, 'monotonic'>, lasts: (answer: T) => boolean): SharedAnswers<T> => {
-  /** In the order of the questions. */
-  const shared = new Map<string, { askedAt: number; answer: Promise<T> }>()
-
-  const isFresh = (askedAt: number): boolean => timers.monotonic() - askedAt < SHARED_MS
-
-  const forgetOld = (): void => {
-    for (const [key, { askedAt }] of shared) {
-      if (isFresh(askedAt) && shared.size < MAX_SHARED) return
-      shared.delete(key)
-    }
-  }
+  const shared = createRecentMap<{ askedAt: number; answer: Promise<T> }>(MAX_SHARED)
 
   return {
     answer: async (key, ask) => {
+      const now = timers.monotonic()
       const known = shared.get(key)
-      if (known !== undefined && isFresh(known.askedAt)) return known.answer
-      // It may be there still, and its new place is at the end.
-      shared.delete(key)
-      forgetOld()
-      const entry = { askedAt: timers.monotonic(), answer: ask() }
+      if (known !== undefined && now - known.askedAt < SHARED_MS) return known.answer
+      const entry = { askedAt: now, answer: ask() }
       shared.set(key, entry)
       let isLasting = false
       try {

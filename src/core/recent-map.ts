@@ -10,16 +10,28 @@ export interface RecentMap<V> {
   clear(): void
 }
 
-/** @param capacity at most so many, 2 or more; the half of them that was used last is always there */
-export const createRecentMap = <V>(capacity: number): RecentMap<V> => {
+const one = (): number => 1
+
+/**
+ * @param capacity at most so many, 2 or more; the half of them that was used last is always there
+ * @param weigh what an entry counts for, where that is not one: the same for all values of a key, and no more than half of the capacity
+ */
+export const createRecentMap = <V>(capacity: number, weigh: (value: V) => number = one): RecentMap<V> => {
   const half = Math.max(1, Math.floor(capacity / 2))
   let recent = new Map<string, V>()
   let before = new Map<string, V>()
+  /** Of all in `recent`. */
+  let weight = 0
 
   const set = (key: string, value: V): void => {
-    if (recent.size >= half && !recent.has(key)) {
-      before = recent
-      recent = new Map()
+    if (!recent.has(key)) {
+      const added = weigh(value)
+      if (weight + added > half) {
+        before = recent
+        recent = new Map()
+        weight = 0
+      }
+      weight += added
     }
     recent.set(key, value)
   }
@@ -34,12 +46,15 @@ export const createRecentMap = <V>(capacity: number): RecentMap<V> => {
     },
     set,
     delete: (key) => {
+      const known = recent.get(key)
+      if (known !== undefined) weight -= weigh(known)
       recent.delete(key)
       before.delete(key)
     },
     clear: () => {
       recent = new Map()
       before = new Map()
+      weight = 0
     },
   }
 }

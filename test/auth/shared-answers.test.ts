@@ -20,11 +20,11 @@ await test('however it is asked, nobody hears the answer to an older question th
   t.pass()
 })
 
-await test('ten thousand answers are remembered at once and not one more', async (t) => {
+await test('ten thousand answers are remembered at once and not one more; the half of them that was asked for last always is', async (t) => {
   const answers = createSharedAnswers<number>(fakeTime().timers, () => true)
   let asked = 0
   const ask = async (): Promise<number> => (asked += 1)
   for (let visitor = 0; visitor < 10_001; visitor += 1) await answers.answer(`${visitor}`, ask)
-  t.equal(await answers.answer('10000', ask), 10_001, 'the newest is there')
+  for (const visitor of [10_000, 7_500, 5_001]) t.equal(await answers.answer(`${visitor}`, ask), visitor + 1)
   t.equal(await answers.answer('0', ask), 10_002, 'the oldest went')
 })

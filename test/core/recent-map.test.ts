@@ -25,37 +25,77 @@ await test('an older value never comes back', (t) => {
   t.end()
 })
 
-await test('whatever is done, it is a map that forgets: never more than its capacity, and always the half that was used last', (t) => {
-  const key = fc.integer({ min: 0, max: 12 }).map((number) => `k${number}`)
-  const step = fc.oneof(
-    fc.record({ do: fc.constant('set' as const), key, value: fc.integer() }),
-    fc.record({ do: fc.constant('get' as const), key }),
-    fc.record({ do: fc.constant('delete' as const), key }),
-  )
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), fc.integer({ min: 2, max: 9 }), (steps, capacity) => {
-      const map = createRecentMap<number>(capacity)
-      /** All that was ever set, those used last at the end. */
-      const model = new Map<string, number>()
-      for (const next of steps) {
-        if (next.do === 'delete') {
-          map.delete(next.key)
-          model.delete(next.key)
-          continue
-        }
-        if (next.do === 'set') map.set(next.key, next.value)
-        const [got, known] = [map.get(next.key), next.do === 'set' ? next.value : model.get(next.key)]
-        if (got !== undefined && got !== known) return false
-        const isRecent = [...model.keys()].slice(-Math.floor(capacity / 2)).includes(next.key)
-        if (isRecent && got === undefined) return false
-        model.delete(next.key)
-        if (got !== undefined) model.set(next.key, got)
-      }
-      const there = [...Array(13).keys()].filter((number) => map.get(`k${number}`) !== undefined)
-      return there.length <= capacity
-    }),
-    { numRuns: 500 },
-  )
-  t.pass('for all of them')
+await test('where entries have a weight, it is the sum of the weights that is bounded', (t) => {
+  const map = createRecentMap<number>(20, (value) => value)
+  const there = (): string[] => ['a', 'b', 'c', 'd'].filter((key) => map.get(key) !== undefined)
+  map.set('a', 6)
+  map.set('b', 4)
+  t.strictSame(there(), ['a', 'b'])
+  map.set('c', 9)
+  map.set('d', 2)
+  t.strictSame(there(), ['c', 'd'])
   t.end()
 })
+
+await test('an entry that is set anew counts once, and one that was deleted does not count', (t) => {
+  const map = createRecentMap<number>(20, (value) => value)
+  for (let times = 0; times < 9; times += 1) map.set('a', 4)
+  for (let times = 0; times < 9; times += 1) {
+    map.set('b', 6)
+    map.delete('b')
+    map.delete('b')
+  }
+  map.set('c', 6)
+  t.strictSame([map.get('a'), map.get('b'), map.get('c')], [4, undefined, 6])
+  map.clear()
+  for (const key of ['d', 'e', 'f']) map.set(key, 5)
+  t.strictSame(['a', 'e', 'd', 'f'].map((key) => map.get(key)), [undefined, 5, 5, 5])
+  t.end()
+})
+
+interface Entry {
+  number: number
+  weight: number
+}
+const count = { weightOf: () => 1, capacities: { min: 2, max: 9 } }
+const weights = { weightOf: (key: number) => 1 + (key % 4), capacities: { min: 8, max: 24 } }
+
+for (const [sentence, { weightOf, capacities }] of Object.entries({ 'never more than its capacity': count, 'never more weight than its capacity': weights }))
+  await test(`whatever is done, it is a map that forgets: ${sentence}, and always the half that was used last`, (t) => {
+    const key = fc.integer({ min: 0, max: 12 })
+    const step = fc.record({ do: fc.constantFrom('set' as const, 'get' as const, 'delete' as const), key, number: fc.integer() })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), fc.integer(capacities), (steps, capacity) => {
+        const map = createRecentMap<Entry>(capacity, ({ weight }) => weight)
+        /** All that was ever set, those used last at the end. */
+        const model = new Map<number, Entry>()
+        const isRecent = (asked: number): boolean => {
+          const last = [...model.keys()]
+          const weight = last.slice(last.indexOf(asked)).reduce((sum, one) => sum + weightOf(one), 0)
+          return model.has(asked) && weight <= Math.floor(capacity / 2)
+        }
+        for (const { do: act, key: number, number: value } of steps) {
+          if (act === 'delete') {
+            map.delete(`k${number}`)
+            model.delete(number)
+            continue
+          }
+          if (act === 'set') {
+            const entry = { number: value, weight: weightOf(number) }
+            map.set(`k${number}`, entry)
+            model.delete(number)
+            model.set(number, entry)
+          }
+          const got = map.get(`k${number}`)
+          if (got === undefined ? isRecent(number) : got !== model.get(number)) return false
+          model.delete(number)
+          if (got !== undefined) model.set(number, got)
+        }
+        const there = [...Array(13).keys()].filter((number) => map.get(`k${number}`) !== undefined)
+        return there.reduce((sum, number) => sum + weightOf(number), 0) <= capacity
+      }),
+      { numRuns: 500 },
+    )
+    t.pass('for all of them')
+    t.end()
+  })

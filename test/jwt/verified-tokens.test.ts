@@ -10,7 +10,7 @@ interface Counted extends TokenBench {
   checked(): number
 }
 
-const counted = (capacity = 3): Counted => {
+const counted = (maxCharacters = 8_192): Counted => {
   const bench = tokenBench()
   let checks = 0
   const plain: Tokens = {
@@ -20,7 +20,7 @@ const counted = (capacity = 3): Counted => {
       return bench.tokens.verify(token)
     },
   }
-  return { ...bench, remembered: rememberVerified(plain, bench.ring, bench.clock, capacity), checked: () => checks }
+  return { ...bench, remembered: rememberVerified(plain, bench.ring, bench.clock, maxCharacters), checked: () => checks }
 }
 const sign = ({ remembered }: Counted, user = 'alice', ttlMs = 60_000): Promise<string> => remembered.sign({ ...SESSION, user }, { ttlMs })
 
@@ -77,14 +77,33 @@ await test('what was checked while the keys changed is not remembered', async (t
   t.same(await bench.remembered.verify(token), { ok: false, why: 'kid' })
 })
 
-await test('no more are remembered than asked for: the one remembered longest goes', async (t) => {
-  const bench = counted(2)
-  const [a, b, c] = await Promise.all(['a', 'b', 'c'].map((user) => sign(bench, user)))
+await test('no more are remembered than asked for: those not seen for longest go', async (t) => {
+  const users = ['a', 'b', 'c']
+  const { length } = await sign(counted())
+  const bench = counted(2 * length)
+  const [a, b, c] = await Promise.all(users.map((user) => sign(bench, `al1c${user}`)))
+  t.strictSame([a?.length, b?.length, c?.length], [length, length, length])
   const check = async (token = ''): Promise<number> => {
     await bench.remembered.verify(token)
     return bench.checked()
   }
   t.same([await check(a), await check(b), await check(c), await check(b), await check(c), await check(a), await check(c), await check(b)], [1, 2, 3, 3, 3, 4, 4, 5])
+})
+
+await test('a long token takes the place of several short ones', async (t) => {
+  const groups = Array.from({ length: 80 }, (_, index) => `group-${index}`)
+  const signLong = ({ remembered }: Counted, user: string): Promise<string> => remembered.sign({ ...SESSION, user, groups }, { ttlMs: 60_000 })
+  const { length } = await signLong(counted(), 'carol')
+  const bench = counted(2 * length)
+  const check = async (token: string): Promise<number> => {
+    await bench.remembered.verify(token)
+    return bench.checked()
+  }
+  const [a, b, carol, david] = [await sign(bench, 'a'), await sign(bench, 'b'), await signLong(bench, 'carol'), await signLong(bench, 'david')]
+  t.ok(a.length + b.length < length && carol.length === length && david.length === length)
+  t.same([await check(a), await check(b), await check(a), await check(b)], [1, 2, 2, 2], 'both short ones have room')
+  t.same([await check(carol), await check(david), await check(carol)], [3, 4, 4])
+  t.same([await check(b), await check(a)], [5, 6])
 })
 
 await test('a token that fits into no cookie is checked each time', async (t) => {
@@ -104,9 +123,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 await test('whatever happens, it answers as the plain check does at the same time and with the same keys', async (t) => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 60 }), fc.integer({ min: 1, max: 6 }), async (steps, capacity) => {
+    fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 60 }), fc.integer({ min: 500, max: 4_000 }), async (steps, maxCharacters) => {
       const { ring, clock, tokens, moveTo } = tokenBench()
-      const remembered = rememberVerified(tokens, ring, clock, capacity)
+      const remembered = rememberVerified(tokens, ring, clock, maxCharacters)
       const made: string[] = []
       for (let index = 0; index < 10; index += 1) {
         if (index === 5) ring.add('300', keyBytes(3))
