@@ -29,7 +29,8 @@ Debian's nginx and chromium.
 The values of options are joined by "=": npm test -- test/core --jobs=1
 
 Environment:
-  CI=true   integration tests that cannot run count as failed; as root, missing Debian packages are installed
+  CI=true   integration tests that cannot run count as failed; as root, missing Debian packages are installed;
+            properties are tried with one seed, else with another one each time
 `
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -114,7 +115,7 @@ const main = async (): Promise<number> => {
     const cluster = controlPlane === undefined ? undefined : await describe(controlPlane)
     // Those that take longest come first.
     const files = unavailable === undefined ? [...(noNode === undefined ? nodes : []), ...(noWeb === undefined ? web : []), ...integration, ...faults, ...others] : others
-    const { counts, code } = await runFiles(optionsFor(asked.options, { faults }), files, cluster, ending)
+    const { counts, code } = await runFiles(optionsFor(asked.options, { faults }, isCi), files, cluster, ending)
     await sandbox?.stop()
     await controlPlane?.stop()
     if (unavailable !== undefined) for (const line of unavailableLines([...integration, ...faults, ...nodes, ...web], unavailable, isCi)) print(line)

@@ -60,7 +60,7 @@ export interface ClusterAccess {
 }
 
 const POLL_MS = 50
-const SERVICE_ACCOUNT_MS = 30_000
+const SERVICE_ACCOUNT_MS = 90_000
 
 /** Asks again and again until something is there. @throws ControlPlaneFailure after the bound */
 export const waitFor = async (what: string, boundMs: number, isThere: () => Promise<boolean>): Promise<void> => {

@@ -66,7 +66,7 @@ export interface ControlPlane extends ClusterAccess {
   stop(): Promise<void>
 }
 
-const READY_MS = 60_000
+const READY_MS = 120_000
 const PORT_TRIES = 3
 /** Milliseconds from SIGTERM to SIGKILL. Kept data gets time to be written; there is nothing to lose in a temporary folder. */
 const GRACE_MS = { kept: 10_000, temporary: 2_000 }

@@ -93,7 +93,7 @@ const IMAGE = 'access-gate.invalid/node-workload:1'
 const FOLDER_PREFIX = 'access-gate-node-'
 /** Empty for programs of a node: they cannot find a folder there. */
 const HIDDEN = ['/run/', '/var/log/']
-const READY_MS = 60_000
+const READY_MS = 120_000
 const PORT_TRIES = 3
 const GRACE_MS = 3_000
 

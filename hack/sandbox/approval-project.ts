@@ -13,7 +13,7 @@ export const APPROVAL_CONTROLLER = serviceAccountUser(NAMESPACE, SERVICE_ACCOUNT
 
 const OBJECTS = fileURLToPath(new URL('approval-project.yaml', import.meta.url))
 
-const UP_WITHIN_MS = 60_000
+const UP_WITHIN_MS = 120_000
 
 /** Applies the stand-in and waits until ApprovalTasks are served, and the account has its rights. Harmless when it is there already. */
 export const applyApprovalProject = async (cluster: ClusterAccess): Promise<void> => {

@@ -29,7 +29,7 @@ export const canUse = (pod: string, title: string, answer: 'yes' | 'no'): Step =
   title,
   args: ['auth', 'can-i', '*', 'connectors.connectors.alauda.io/prod-harbor', `--subresource=${podPath(pod)}`, '-n', 'connectors-shared', '--as=system:serviceaccount:cicd:builder'],
   expect: { fails: answer === 'no', says: [answer] },
-  within: 5_000,
+  within: 60_000,
 })
 
 /** Selects the requests of a Pod. */
@@ -37,7 +37,7 @@ export const requestsOf = (pod: string): string => `connectors.cpaas.io/contextO
 
 export const untilGrantIsGone = (pod: string, title: string): Step => ({
   title,
-  args: ['wait', '-n', 'connectors-shared', 'accessrequest', '-l', requestsOf(pod), '--for=jsonpath={.status.conditions[?(@.type=="AccessPermissionSync")].reason}=PermissionCleanUp', '--timeout=20s'],
+  args: ['wait', '-n', 'connectors-shared', 'accessrequest', '-l', requestsOf(pod), '--for=jsonpath={.status.conditions[?(@.type=="AccessPermissionSync")].reason}=PermissionCleanUp', '--timeout=90s'],
   expect: { says: ['condition met'] },
 })
 

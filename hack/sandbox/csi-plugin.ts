@@ -39,7 +39,7 @@ const LOOPBACK = '127.0.0.1'
 /** Name of the program among those of the node. */
 export const PLUGIN = 'csi'
 const TOKEN_SECONDS = 24 * 60 * 60
-const UP_WITHIN_MS = 60_000
+const UP_WITHIN_MS = 120_000
 
 interface CsiNode {
   spec: { drivers: { name: string }[] | null }

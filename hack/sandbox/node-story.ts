@@ -35,19 +35,19 @@ const waits = (pod: string, title: string): Step => ({
   title,
   args: ['get', 'pod', pod, '-n', 'cicd'],
   expect: { says: ['ContainerCreating'] },
-  within: 15_000,
+  within: 60_000,
 })
 
 const event = (pod: string, title: string, says: string[]): Step => ({
   title,
   args: ['get', 'events', '-n', 'cicd', '--field-selector', `involvedObject.name=${pod}`, '-o', 'custom-columns=REASON:.reason,MESSAGE:.message'],
   expect: { says },
-  within: 20_000,
+  within: 60_000,
 })
 
 const untilPhase = (pod: string, title: string, phase: string): Step => ({
   title,
-  args: ['wait', `pod/${pod}`, '-n', 'cicd', `--for=jsonpath={.status.phase}=${phase}`, '--timeout=30s'],
+  args: ['wait', `pod/${pod}`, '-n', 'cicd', `--for=jsonpath={.status.phase}=${phase}`, '--timeout=90s'],
   expect: { says: ['condition met'] },
 })
 
@@ -66,7 +66,7 @@ const approved = ({ pod, task, manifest }: typeof APPROVED): Step[] => [
     title: 'and sees its files (shown here: their names)',
     args: ['logs', pod, '-n', 'cicd'],
     expect: { exactly: FILES.map((name) => `${FOLDER}/${name}`).join('\n') },
-    within: 10_000,
+    within: 60_000,
     digest: names,
   },
   {
@@ -75,7 +75,7 @@ const approved = ({ pod, task, manifest }: typeof APPROVED): Step[] => [
     expect: { says: ['http://connectors-shared%2Fprod-harbor:eyJ', '@c-prod-harbor.connectors-shared.svc.cluster.local'] },
   },
   canUse(pod, 'The ServiceAccount may use the Connector, from this Pod', 'yes'),
-  { title: 'The Pod ends', args: ['delete', 'pod', pod, '-n', 'cicd', '--wait=true', '--timeout=30s'], expect: { says: ['deleted'] } },
+  { title: 'The Pod ends', args: ['delete', 'pod', pod, '-n', 'cicd', '--wait=true', '--timeout=90s'], expect: { says: ['deleted'] } },
   untilGrantIsGone(pod, 'The grant goes with it'),
   noGrant('Neither Role nor RoleBinding is left'),
 ]
@@ -91,7 +91,7 @@ const rejected = ({ pod, task, manifest }: typeof REJECTED): Step[] => [
     title: 'It saw .error.json alone',
     args: ['logs', pod, '-n', 'cicd'],
     expect: { says: [`${FOLDER}/.error.json`, 'AccessRejected'], saysNot: FILES },
-    within: 10_000,
+    within: 60_000,
     digest: namesAndText,
   },
   event(pod, 'The Event says it too', ['AccessRefused', 'was rejected']),

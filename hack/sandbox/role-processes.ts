@@ -52,7 +52,7 @@ export interface RoleProcessOptions {
 
 const LOOPBACK = '127.0.0.1'
 const TOKEN_SECONDS = 24 * 60 * 60
-const UP_WITHIN_MS = 60_000
+const UP_WITHIN_MS = 120_000
 /** From SIGTERM to SIGKILL, milliseconds. */
 const STOP_WITHIN_MS = 20_000
 

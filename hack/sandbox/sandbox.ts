@@ -15,7 +15,7 @@ import { applyManifests } from './manifests.ts'
 const LOOPBACK = '127.0.0.1'
 /** Longer than any run of the sandbox; the API server's default is at most a day. */
 const TOKEN_SECONDS = 24 * 60 * 60
-const UP_WITHIN_MS = 60_000
+const UP_WITHIN_MS = 120_000
 
 export interface SandboxOptions {
   cluster: ClusterAccess

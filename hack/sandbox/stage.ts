@@ -35,7 +35,7 @@ export interface Step {
   digest?: (output: string) => string
 }
 
-const BOUND_MS = 60_000
+const BOUND_MS = 120_000
 const ASK_AGAIN_MS = 100
 
 /** A JSON Web Token; what is shown may end up in a log. */

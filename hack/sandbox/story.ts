@@ -45,14 +45,14 @@ const before = (): Step[] => [
 const approval = (request: string): Step[] => [
   {
     title: 'It waits, and says for what',
-    args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=jsonpath={.status.conditions[?(@.type=="AccessCheckReady")].reason}=Pending', '--timeout=20s'],
+    args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=jsonpath={.status.conditions[?(@.type=="AccessCheckReady")].reason}=Pending', '--timeout=90s'],
     expect: { says: ['condition met'] },
   },
   { title: 'The approval step of the pipeline begins', args: ['apply', '-f', `${EXAMPLES}/approval-task.yaml`], expect: { says: ['created'] } },
   { title: 'It is pending, says the approval controller', args: setState(TASK, 'pending'), expect: { says: ['patched'] } },
   {
     title: 'The request waits for this very task',
-    args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=jsonpath={.status.conditions[?(@.type=="AccessCheckReady")].message}=waiting for ApprovalTask cicd/deploy-prod', '--timeout=20s'],
+    args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=jsonpath={.status.conditions[?(@.type=="AccessCheckReady")].message}=waiting for ApprovalTask cicd/deploy-prod', '--timeout=90s'],
     expect: { says: ['condition met'] },
   },
   canUse(POD, 'Pending is not approved', 'no'),
@@ -65,7 +65,7 @@ const approval = (request: string): Step[] => [
   { title: 'Alice approves', args: giveInput(TASK, 'approve', 'alice'), expect: { says: ['patched'] } },
   canUse(POD, 'That alone is not enough', 'no'),
   { title: 'until the approval controller has counted it', args: APPROVED, expect: { says: ['patched'] } },
-  { title: 'The request is granted', args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=condition=Ready', '--timeout=20s'], expect: { says: ['condition met'] } },
+  { title: 'The request is granted', args: ['wait', '-n', 'connectors-shared', `accessrequest/${request}`, '--for=condition=Ready', '--timeout=90s'], expect: { says: ['condition met'] } },
   {
     title: 'by a Role and a RoleBinding for this one Pod',
     args: ['get', 'roles,rolebindings', '-n', 'connectors-shared', '-l', `connectors.alauda.io/accessRequest`, '-o', 'custom-columns=KIND:.kind,RESOURCES:.rules[*].resources,NAMES:.rules[*].resourceNames,SUBJECT:.subjects[*].name'],
@@ -75,7 +75,7 @@ const approval = (request: string): Step[] => [
 ]
 
 const end = (): Step[] => [
-  { title: 'The Pod is deleted', args: ['delete', 'pod', POD, '-n', 'cicd', '--wait=true', '--timeout=30s'], expect: { says: ['deleted'] } },
+  { title: 'The Pod is deleted', args: ['delete', 'pod', POD, '-n', 'cicd', '--wait=true', '--timeout=90s'], expect: { says: ['deleted'] } },
   untilGrantIsGone(POD, 'The grant goes with it'),
   noGrant('Neither Role nor RoleBinding is left'),
   canUse(POD, 'The ServiceAccount may not use the Connector any more', 'no'),

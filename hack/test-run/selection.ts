@@ -68,12 +68,18 @@ export const selectFiles = (files: readonly string[]): Selection => {
   return { integration, faults, nodes, web, others: files.filter((file) => !taken.has(file)) }
 }
 
-/** A fault run waits for leases, restarts and clean-up: longer than any other test file. In seconds. */
-const FAULTS_TIMEOUT_S = 900
+/** A fault run waits for leases, restarts and clean-up: longer than any other test file. In seconds; far longer than any takes that does not hang. */
+const FAULTS_TIMEOUT_S = 1_800
 
-/** What tap is told beyond what was asked. An option that was given stands. */
-export const optionsFor = (options: readonly string[], { faults }: Pick<Selection, 'faults'>): string[] =>
-  faults.length === 0 || options.some((option) => /^(--timeout|-t)/.test(option)) ? [...options] : [...options, `--timeout=${FAULTS_TIMEOUT_S}`]
+/** Gives all properties one seed. */
+const SEED_MODULE = './hack/test-run/property-seed.ts'
+
+/** What tap is told beyond what was asked. An option that was given stands. In CI a property is the same each time: what it finds by chance is for those who look for it. */
+export const optionsFor = (options: readonly string[], { faults }: Pick<Selection, 'faults'>, isCi: boolean): string[] => [
+  ...options,
+  ...(faults.length === 0 || options.some((option) => /^(--timeout|-t)/.test(option)) ? [] : [`--timeout=${FAULTS_TIMEOUT_S}`]),
+  ...(isCi ? [`--node-arg=--import=${SEED_MODULE}`] : []),
+]
 
 /** What the runner counted: single assertions, and each test file that failed as a whole. */
 export interface Counts {

@@ -133,7 +133,8 @@ await test('while the issuer is not there yet, probes are answered, and nothing 
   const free = await start(t, { ENABLE_OAUTH: 'false' })
   const probe = `${LOOPBACK}:${free.probePort}`
   await free.stop()
-  const starting = run({ OIDC_ISSUER_URL: `http://${LOOPBACK}:1`, OIDC_INIT_TIMEOUT_SECONDS: '1', PROBE_ADDR: probe }, on)
+  // As long as the probe may take to be seen on a busy machine.
+  const starting = run({ OIDC_ISSUER_URL: `http://${LOOPBACK}:1`, OIDC_INIT_TIMEOUT_SECONDS: '4', PROBE_ADDR: probe }, on)
   const ended = t.rejects(starting, { code: 'CONFIG_INVALID' })
   await untilTrue('the probe is answered', async () => {
     const answer = await ask(free.probePort, '/readyz').catch(() => undefined)
@@ -154,7 +155,8 @@ await test('it stops within its time, whoever waits for an answer', async (t) =>
       return { allowed: true, notFound: false, reason: '' }
     },
   })
-  const running = await start(t, { OIDC_ISSUER_URL: issuer.url }, on)
+  // Long enough for a look at readyz meanwhile.
+  const running = await start(t, { OIDC_ISSUER_URL: issuer.url, SHUTDOWN_TIMEOUT: '3s' }, on)
   const waiting = t.rejects(ask(running.port, '/auth', { ...forwarded(APP), authorization: `Bearer ${await issuer.idToken('alice')}` }), 'its connection is cut')
   await asked.promise
   const stopping = running.stop()

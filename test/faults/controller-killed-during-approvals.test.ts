@@ -63,7 +63,7 @@ const stopLeaderForAWhile = async (): Promise<void> => {
   takeovers.push(performance.now() - stoppedAt)
   await delay(Math.max(0, STOPPED_MS - (performance.now() - stoppedAt)))
   await victim.signal('SIGCONT')
-  await untilTrue('the one that stood still knows that it no longer leads', () => !victim.leads, 30_000)
+  await untilTrue('the one that stood still knows that it no longer leads', () => !victim.leads, 120_000)
   alive.add(victim)
 }
 
@@ -88,17 +88,17 @@ await test(`leaders are killed and stopped during ${REQUESTS} approvals, and eac
   await approving
   await untilAll('usable', (request) => readingOf(request)['Ready'] === 'True/Synced')
   report(subtest, { requests: REQUESTS, kills, stops: 1, 'approved to all usable': seconds(performance.now() - began), takeovers: takeovers.map(seconds).join(' ') })
-  await untilTrue('the watches tell of a Role and a RoleBinding for each', () => history.live === 2 * REQUESTS, 30_000)
+  await untilTrue('the watches tell of a Role and a RoleBinding for each', () => history.live === 2 * REQUESTS, 120_000)
 })
 
 await test(`a leader is killed while ${REQUESTS} Pods end, and no grant is left`, async (subtest) => {
   const began = performance.now()
   const ending = inTurns(names, 4, (name) => persist(`the end of ${name}`, () => world.deletePod(name)))
-  await untilTrue('some have ended', () => history.live < 2 * REQUESTS - 20, 30_000)
+  await untilTrue('some have ended', () => history.live < 2 * REQUESTS - 20, 120_000)
   await killLeader()
   await ending
   await untilAll('final', ({ status }) => isFinal(status))
-  await untilTrue('no grant is left', () => history.live === 0, 30_000)
+  await untilTrue('no grant is left', () => history.live === 0, 120_000)
   report(subtest, { requests: REQUESTS, kills: 1, takeover: seconds(takeovers.at(-1) ?? 0), 'last grant gone after': seconds(history.lastGone - began) })
   subtest.ok(replicas.every(({ lines }) => lines.every(({ level }) => level !== 'error')))
 })

@@ -101,7 +101,7 @@ const KINDS: Record<string, () => Promise<() => Promise<unknown>>> = {
     const name = nextName()
     const template = await kube.get(CONFIG_MAPS, SYSTEM_NAMESPACE, CHECK_TEMPLATE)
     await world.connector(name, checkedPolicy([name], [{ name: 'approval', ref: { configMap: { name } } }]))
-    const pod = await world.pod(name, [name])
+    const pod = await makePod(name, name)
     const request = await world.requestOf(pod)
     await untilTrue('it waits for its template', () => checksSay(request, name), BOUND_MS)
     return async () => {

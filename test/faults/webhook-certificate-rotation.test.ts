@@ -16,7 +16,7 @@ import { eventually, untilTrue } from '../support/eventually.ts'
 import { startLoad, type Load } from '../support/load.ts'
 import { secretVolume } from '../support/secret-volume.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { ADMISSIONS_A_CREATE, askDirectly, keepConnections, readCaBundle, throughApiServer, untilAnswered, wrongIn, type KeptConnections } from '../support/webhook-calls.ts'
+import { ADMISSIONS_A_CREATE, askDirectly, keepConnections, readCaBundle, throughApiServer, untilAnswered, waitForHooks, wrongIn, type KeptConnections } from '../support/webhook-calls.ts'
 import { deploy, startReplica, WEBHOOK_HOST, webhookService } from '../support/webhook-service.ts'
 
 /** Over the kept connections alone. */
@@ -28,7 +28,7 @@ const ASK_EVERY_MS = 20
 /** Callers that open a connection for each call: only those meet a new certificate at once. */
 const FRESH = 4
 const FRESH_EVERY_MS = 100
-const WITHIN_MS = 240_000
+const WITHIN_MS = 600_000
 const LOOPBACK = '127.0.0.1'
 const CONFIGURATION = 'access-gate'
 const DAY_MS = 24 * 3_600_000
@@ -40,6 +40,7 @@ const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent
 t.teardown(() => kube.close())
 const service = await webhookService(t, 0)
 await applyManifests(cluster, service.port)
+await waitForHooks(kube)
 const namespace = await cluster.namespace('load')
 const deployment = await deploy(t, cluster)
 const throughTheServer = throughApiServer(t, cluster, namespace)

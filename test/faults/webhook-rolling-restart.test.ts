@@ -6,7 +6,7 @@ import { countsComment } from '../../hack/test-run/counts.ts'
 import { createClient } from '../../src/kube/client.ts'
 import { untilTrue } from '../support/eventually.ts'
 import { startLoad, type Load } from '../support/load.ts'
-import { ADMISSIONS_A_CREATE, askDirectly, readCaBundle, throughApiServer, untilAnswered, wrongIn } from '../support/webhook-calls.ts'
+import { ADMISSIONS_A_CREATE, askDirectly, readCaBundle, throughApiServer, untilAnswered, waitForHooks, wrongIn } from '../support/webhook-calls.ts'
 import { deploy, startReplica, webhookService, type Replica } from '../support/webhook-service.ts'
 
 const ADMISSIONS = 15_000
@@ -24,6 +24,7 @@ const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent
 t.teardown(() => kube.close())
 const service = await webhookService(t, ENDPOINT_LAG_MS)
 await applyManifests(cluster, service.port)
+await waitForHooks(kube)
 const namespace = await cluster.namespace('load')
 const deployment = await deploy(t, cluster)
 

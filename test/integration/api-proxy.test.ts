@@ -11,16 +11,19 @@ import { untilTrue } from '../support/eventually.ts'
 
 const cluster = testControlPlane()
 
-/** A client that goes through the proxy, one that goes past it, and a namespace. */
-const ground = async (t: Test): Promise<{ proxy: ApiProxy; through: KubeClient; past: KubeClient; namespace: string }> => {
+/** Clients that go through the proxy, of which one gives up after 2 s, one that goes past it, and a namespace. */
+const ground = async (t: Test): Promise<{ proxy: ApiProxy; through: KubeClient; hasty: KubeClient; past: KubeClient; namespace: string }> => {
   const proxy = await apiProxy(t, cluster)
-  const through = await createClient({ kubeconfig: await proxy.kubeconfigFor({ name: 'admin', token: cluster.adminToken }), userAgent: 'through', requestTimeoutMs: 2_000 })
+  const kubeconfig = await proxy.kubeconfigFor({ name: 'admin', token: cluster.adminToken })
+  const through = await createClient({ kubeconfig, userAgent: 'through' })
+  const hasty = await createClient({ kubeconfig, userAgent: 'hasty', requestTimeoutMs: 2_000 })
   const past = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'past' })
   t.teardown(() => {
     through.close()
+    hasty.close()
     past.close()
   })
-  return { proxy, through, past, namespace: await cluster.namespace('proxied') }
+  return { proxy, through, hasty, past, namespace: await cluster.namespace('proxied') }
 }
 
 const configMap = (namespace: string, name: string, value = ''): ConfigMap => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data: { value } })
@@ -84,7 +87,7 @@ await test('reads, writes of any size and watches pass as they are', async (t) =
 })
 
 await test('each call has the fate that the rule gives it', async (t) => {
-  const { proxy, through, past, namespace } = await ground(t)
+  const { proxy, through, hasty, past, namespace } = await ground(t)
   const answers: string[] = []
   const fates: Record<string, { fate: Fate; code: string | undefined; isThere: boolean }> = {
     pass: { fate: 'pass', code: undefined, isThere: true },
@@ -100,7 +103,8 @@ await test('each call has the fate that the rule gives it', async (t) => {
   proxy.rule(({ isWrite }) => (isWrite ? fate : 'pass'))
   for (const [name, expected] of Object.entries(fates)) {
     fate = expected.fate
-    const outcome = await through.create(CONFIG_MAPS, configMap(namespace, name)).then(() => undefined, (error: { code: string }) => error.code)
+    const kube = name === 'never-answered' ? hasty : through
+    const outcome = await kube.create(CONFIG_MAPS, configMap(namespace, name)).then(() => undefined, (error: { code: string }) => error.code)
     t.equal(outcome, expected.code, name)
     t.equal((await past.get(CONFIG_MAPS, namespace, name)) !== undefined, expected.isThere, name)
   }
@@ -110,7 +114,7 @@ await test('each call has the fate that the rule gives it', async (t) => {
 })
 
 await test('a call that is kept waiting is done when the rule lets it go, and not at all when its caller has gone', async (t) => {
-  const { proxy, through, past, namespace } = await ground(t)
+  const { proxy, through: patient, hasty, past, namespace } = await ground(t)
   const gate = Promise.withResolvers<Fate>()
   const waiting: string[] = []
   proxy.rule(({ resource, isWrite }) => {
@@ -118,10 +122,8 @@ await test('a call that is kept waiting is done when the rule lets it go, and no
     waiting.push(resource)
     return gate.promise
   })
-  const patient = await createClient({ kubeconfig: await proxy.kubeconfigFor({ name: 'patient', token: cluster.adminToken }), userAgent: 'patient', requestTimeoutMs: 30_000 })
-  t.teardown(() => patient.close())
   const made = patient.create(CONFIG_MAPS, configMap(namespace, 'patient'))
-  await t.rejects(through.create(CONFIG_MAPS, configMap(namespace, 'hasty')), { code: 'KUBE_UNAVAILABLE', message: /within 2 s/ })
+  await t.rejects(hasty.create(CONFIG_MAPS, configMap(namespace, 'hasty')), { code: 'KUBE_UNAVAILABLE', message: /within 2 s/ })
   t.strictSame(waiting, ['configmaps', 'configmaps'])
   t.equal(await past.get(CONFIG_MAPS, namespace, 'patient'), undefined)
   gate.resolve('pass')

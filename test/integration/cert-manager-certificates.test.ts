@@ -15,6 +15,7 @@ import type { AccessRequest } from '../../src/api/access-request.ts'
 import type { KubeObject } from '../../src/api/meta.ts'
 import { ANNOTATION, API_VERSION, SERVICE_ACCOUNT, SYSTEM_NAMESPACE } from '../../src/api/names.ts'
 import type { WebhookConfiguration } from '../../src/api/webhook-configuration.ts'
+import { isCoded } from '../../src/errors.ts'
 import { createClient } from '../../src/kube/client.ts'
 import type { Resource } from '../../src/kube/ports.ts'
 import { ACCESS_REQUESTS, MUTATING_WEBHOOK_CONFIGURATIONS, SECRETS, VALIDATING_WEBHOOK_CONFIGURATIONS } from '../../src/kube/resources.ts'
@@ -86,13 +87,18 @@ const issued = (name: string, revision: number): Promise<Issued> => {
   return orDied(eventually(`issuance ${revision} of ${name}`, look, BOUND_MS, () => seen?.status))
 }
 
-/** As `cmctl renew` does it. */
-const renew = async (name: string): Promise<void> => {
-  const certificate = await kube.get(CERTIFICATES, SYSTEM_NAMESPACE, name)
-  if (certificate === undefined) throw new Error(`there is no Certificate ${name}`)
-  const issuing: Condition = { type: 'Issuing', status: 'True', reason: 'ManuallyTriggered', message: 'renewed by a test', lastTransitionTime: new Date().toISOString() }
-  await kube.replaceStatus(CERTIFICATES, { ...certificate, status: { ...certificate.status, conditions: [...(certificate.status?.conditions ?? []), issuing] } })
-}
+/** As `cmctl renew` does it; read again when cert-manager itself wrote meanwhile. */
+const renew = (name: string): Promise<void> =>
+  untilTrue(`the renewal of ${name} is asked for`, async () => {
+    const certificate = await kube.get(CERTIFICATES, SYSTEM_NAMESPACE, name)
+    if (certificate === undefined) throw new Error(`there is no Certificate ${name}`)
+    const issuing: Condition = { type: 'Issuing', status: 'True', reason: 'ManuallyTriggered', message: 'renewed by a test', lastTransitionTime: new Date().toISOString() }
+    const renewed = { ...certificate, status: { ...certificate.status, conditions: [...(certificate.status?.conditions ?? []), issuing] } }
+    return kube.replaceStatus(CERTIFICATES, renewed).then(
+      () => true,
+      (error: unknown) => (isCoded(error, 'KUBE_CONFLICT') ? false : Promise.reject(error)),
+    )
+  })
 
 const fingerprints = (pem: string): string[] =>
   (pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).map((one) => new X509Certificate(one).fingerprint256)

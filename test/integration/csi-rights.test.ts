@@ -33,7 +33,7 @@ const request = buildRequest({ connector: CONNECTOR.metadata, pod: { ...POD.meta
 const requests = `${OURS}/namespaces/${connectors}/accessrequests`
 const own = `${requests}/${request.metadata.name}`
 
-await waitFor('the rights of the plugin', 30_000, async () => (await status('GET', requests)) === 200)
+await waitFor('the rights of the plugin', 90_000, async () => (await status('GET', requests)) === 200)
 
 interface Rule extends PolicyRule {
   nonResourceURLs?: string[]
@@ -190,7 +190,7 @@ await test('with the component for tokens it makes those for a proxy and a Pod a
   const make = (spec: object) => callApi({ server, caPem, token: bearer }, 'POST', tokens, tokenRequest(spec))
   const boundObjectRef = { apiVersion: 'v1', kind: 'Pod', name: POD.metadata.name, uid }
   const good = { audiences: ['connectors-proxy'], expirationSeconds: 600, boundObjectRef }
-  await waitFor('the right, and the policy on it', 30_000, async () => (await make({ ...good, audiences: ['other'] })).text.includes(`csi-tokens-${namespace}`))
+  await waitFor('the right, and the policy on it', 90_000, async () => (await make({ ...good, audiences: ['other'] })).text.includes(`csi-tokens-${namespace}`))
 
   const made = await make(good)
   t.equal(made.status, 201, made.text)

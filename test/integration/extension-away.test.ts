@@ -8,10 +8,11 @@ import { askThrough, AUTH_ACCOUNT, CONNECTION_API, untilAvailable } from '../sup
 import { deploy, startReplica, webhookService } from '../support/webhook-service.ts'
 import { createObjects, createWorkspaces, mayConnect } from '../support/workspace-objects.ts'
 
-/** How long a deletion that was held may take, milliseconds. */
+/** How long a deletion that was held may take, milliseconds: Kubernetes tries again after as long as it was held, and once a minute at least. */
 const GONE_WITHIN_MS = 60_000
-/** How late the Service learns that a replica ends, milliseconds; it serves on for longer. */
+/** How late the Service learns that a replica ends, milliseconds; it serves on for far longer, also where a busy machine asks it late. */
 const LAG_MS = 300
+const DRAIN_SECONDS = 6
 const CALLERS = 8
 const API_SERVICES = DEFAULT_EXTENSION_OPTIONS.apiServiceNames
 
@@ -25,9 +26,9 @@ await cluster.kubectl(['create', 'namespace', 'team'])
 await createObjects(cluster, [mayConnect('team', 'people', [{ kind: 'User', name: 'alice' }])])
 await createWorkspaces(cluster, 'team', { notebook: { spec: { accessType: 'OwnerOnly' } } })
 const deployment = await deploy(t, cluster, 'extension')
-const replica = () => startReplica(t, deployment, ['--self-signed', '--drain-seconds=1'])
+const replica = (drainSeconds: number) => startReplica(t, deployment, ['--self-signed', `--drain-seconds=${drainSeconds}`])
 // The third one is ready, but nobody is led to it yet.
-const [first, second, third] = await Promise.all([replica(), replica(), replica()])
+const [first, second, third] = await Promise.all([replica(DRAIN_SECONDS), replica(1), replica(1)])
 service.add(first)
 service.add(second)
 
@@ -66,7 +67,7 @@ const heldNamespace = async (): Promise<string> => {
   const namespace = await cluster.namespace('held')
   await untilAvailable(cluster, 'False')
   await cluster.kubectl(['delete', 'namespace', namespace, '--wait=false'])
-  await cluster.kubectl(['wait', `namespace/${namespace}`, '--for=condition=NamespaceDeletionDiscoveryFailure', '--timeout=30s'])
+  await cluster.kubectl(['wait', `namespace/${namespace}`, '--for=condition=NamespaceDeletionDiscoveryFailure', '--timeout=90s'])
   return namespace
 }
 

@@ -123,7 +123,7 @@ await test('I2 a live Pod that loses its label keeps its grant, and still loses 
 
 await test('I2 a request that was deleted takes its grant along', async (subtest) => {
   const { request } = await grantedPod(world, 'revoked', 'harbor')
-  await cluster.kubectl(['delete', 'accessrequest', request.metadata.name, '-n', shared, '--timeout=20s'])
+  await cluster.kubectl(['delete', 'accessrequest', request.metadata.name, '-n', shared, '--timeout=60s'])
   await untilGone(world, request, GONE_WITHIN_MS)
   subtest.equal(await kube.get(ACCESS_REQUESTS, shared, request.metadata.name), undefined)
 })

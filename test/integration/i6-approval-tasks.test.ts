@@ -69,6 +69,9 @@ const setSpec = (name: string, change: object, as: readonly string[]): Promise<K
 const setWriters = (expression: string): Promise<KubectlResult> =>
   kubectl(['patch', 'validatingadmissionpolicy', APPROVAL_STATUS.name, '--type=json', '-p', JSON.stringify([{ op: 'replace', path: '/spec/variables/0/expression', value: expression }])])
 
+const tryToCreate = (approvers: unknown): Promise<KubectlResult> =>
+  kubectl(['create', '--dry-run=server', '-f', '-', ...MALLORY], JSON.stringify({ ...task('large'), spec: { approvers, numberOfApprovalsRequired: 1 } }))
+
 await test('where there are no ApprovalTasks the policies are in nobody\'s way', async (suite) => {
   suite.match(await install(), { code: 0 })
   suite.match(await kubectl(['create', 'configmap', 'ordinary', '-n', NAMESPACE]), { code: 0 })
@@ -165,6 +168,8 @@ await test('an upgrade from a version without these policies brings them whole, 
   await untilTrue('no input is held', async () => (await cluster.call('POST', TASKS, task('from-before', groups(100, 100, 'reject')))).status === 201)
   suite.match(await install(...WITHOUT_SETTINGS), { code: 0 })
   await untilTrue('it is held', async () => (await setState('deploy', 'pending', ['--as=carol'])).stderr.includes(said('carol')))
+  // And taken up in its own time.
+  await untilTrue('inputs are held', async () => (await tryToCreate(groups(1, 1, 'reject'))).stderr.includes(APPROVAL_INPUTS.name))
   suite.match(await setState('deploy', 'pending', CONTROLLER), { code: 0 })
 })
 
@@ -193,9 +198,6 @@ await test('I6 one approver of several does not approve alone', async (suite) =>
   suite.match(await setSpec('two', { approvers: approved }, ['--as=alice']), { code: 0 }, 'her own input alone')
   suite.match(await setSpec('two', { approvers: approved.map((entry) => ({ ...entry, input: 'approve' })) }, ['--as=bob']), { code: 0 }, 'and then that of bob')
 })
-
-const tryToCreate = (approvers: unknown): Promise<KubectlResult> =>
-  kubectl(['create', '--dry-run=server', '-f', '-', ...MALLORY], JSON.stringify({ ...task('large'), spec: { approvers, numberOfApprovalsRequired: 1 } }))
 
 await test('a task as large as can be is judged, a larger one or another shape is refused in words', async (suite) => {
   suite.match(await tryToCreate(groups(100, 100)), { code: 0 })

@@ -123,7 +123,7 @@ const notOurs: Record<string, Call> = {
   }),
   'the Connector itself': create({ apiVersion: API_VERSION, kind: 'Connector', metadata: { name: 'harbor', namespace: 'team' }, spec: { connectorClassName: 'harbor', address: 'https://harbor.example.com' } }),
   'the finalizer of a request': { args: ['patch', 'accessrequest', 'older', '-n', 'team', '--type=merge', '-p', '{"metadata":{"finalizers":null}}'] },
-  'the end of a request': { args: ['delete', 'accessrequest', 'older', '-n', 'team', '--timeout=30s'] },
+  'the end of a request': { args: ['delete', 'accessrequest', 'older', '-n', 'team', '--timeout=90s'] },
 }
 
 const attempt = ({ args, input }: Call): Promise<{ code: number; stderr: string }> =>

@@ -27,7 +27,7 @@ const WIDGET_CRD = {
 
 await test('the client keeps the contract of the ports on a real API server', async (t) => {
   await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(WIDGET_CRD) })
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=30s', 'crd/widgets.contract.access-gate.test'])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=90s', 'crd/widgets.contract.access-gate.test'])
   const kube = await createClient({ kubeconfig: cluster.adminKubeconfig, userAgent: 'access-gate-test' })
   t.teardown(() => kube.close())
   await kubeContract(t, {

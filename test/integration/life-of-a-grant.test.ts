@@ -153,7 +153,7 @@ later('a namespace of Connectors with a live grant is deleted to the end', async
   await cluster.kubectl(['delete', 'namespace', doomed.shared, '--wait=false'])
   // Without a namespace controller nobody else deletes what is in it.
   if (!cluster.hasControllerManager) await cluster.kubectl(['delete', 'accessrequest,connector,accesspolicy', '--all', '-n', doomed.shared])
-  await untilGone(doomed, request, 30_000)
+  await untilGone(doomed, request, 60_000)
   await untilTrue('no request is left', async () => (await kube.list(ACCESS_REQUESTS, { namespace: doomed.shared })).items.length === 0, 60_000)
   if (cluster.hasControllerManager)
     await untilTrue('the namespace is gone', async () => (await cluster.call('GET', `/api/v1/namespaces/${doomed.shared}`)).status === 404, 60_000)

@@ -18,11 +18,13 @@ const example = (name: string): string => join(import.meta.dirname, '../../docs/
 const seed: AccessRequest = parse(await readFile(seedFile, 'utf8'))
 const { name } = seed.metadata
 const SHARED = ['-n', 'connectors-shared']
+/** As kubectl tells it: 119s, then 2m and 2m5s. */
+const AGE = /^(?:\d+m)?(?:\d+s)?$/
 const BUILD_POD = 'connectors.cpaas.io/contextObjectName=build-pod-7x9k2'
 
 const get = async (request = name): Promise<AccessRequest> => parse((await cluster.kubectl(['get', 'accessrequest', request, ...SHARED, '-o', 'yaml'])).stdout)
 const wait = (condition: string, value: string, field = 'reason', which: string[] = [`accessrequest/${name}`]) =>
-  cluster.kubectl(['wait', ...which, ...SHARED, `--for=jsonpath={.status.conditions[?(@.type=="${condition}")].${field}}=${value}`, '--timeout=20s'])
+  cluster.kubectl(['wait', ...which, ...SHARED, `--for=jsonpath={.status.conditions[?(@.type=="${condition}")].${field}}=${value}`, '--timeout=60s'])
 const mayUse = async (): Promise<string> => {
   const args = ['auth', 'can-i', '*', 'connectors.connectors.alauda.io/prod-harbor', '--subresource=proxy/v1/pod/cicd/build-pod-7x9k2', ...SHARED]
   return (await cluster.kubectl([...args, '--as=system:serviceaccount:cicd:builder'], { allowFailure: true })).stdout.trim()
@@ -75,7 +77,7 @@ const rows = async (...args: string[]): Promise<string[][]> =>
 
 await test('access is granted and usable: Ready is True and AccessPermissionSync True with reason Synced', async (subtest) => {
   await setState('approved')
-  await cluster.kubectl(['wait', `accessrequest/${name}`, ...SHARED, '--for=condition=Ready', '--timeout=20s'])
+  await cluster.kubectl(['wait', `accessrequest/${name}`, ...SHARED, '--for=condition=Ready', '--timeout=60s'])
   const request = await get()
   subtest.strictSame(readingOf(request), {
     ContextObjectValid: 'True/Active',
@@ -100,11 +102,11 @@ await test('access is granted and usable: Ready is True and AccessPermissionSync
 await test('the columns of kubectl get', async (subtest) => {
   subtest.match(await rows('areq', name, ...SHARED), [
     ['NAME', 'CONNECTOR', 'SUBJECT', 'CONTEXTVALID', 'PERMISSION', 'READY', 'AGE'],
-    [name, 'prod-harbor', 'builder', 'True', 'Synced', 'True', /^\d+s$/],
+    [name, 'prod-harbor', 'builder', 'True', 'Synced', 'True', AGE],
   ])
   const [header, row] = await rows('areq', name, ...SHARED, '-o', 'wide')
   subtest.strictSame(header, ['NAME', 'CONNECTOR', 'SUBJECT', 'CONTEXTVALID', 'PERMISSION', 'READY', 'AGE', 'POD', 'POD NAMESPACE', 'MESSAGE'])
-  subtest.match(row, [name, 'prod-harbor', 'builder', 'True', 'Synced', 'True', /^\d+s$/, 'build-pod-7x9k2', 'cicd', /Role and RoleBinding .* are in place/])
+  subtest.match(row, [name, 'prod-harbor', 'builder', 'True', 'Synced', 'True', AGE, 'build-pod-7x9k2', 'cicd', /Role and RoleBinding .* are in place/])
   subtest.match((await rows('apol', ...SHARED))[1], ['approved-builds'])
   subtest.match((await rows('access-gate', ...SHARED)).flat(), new RegExp(`accessrequest.connectors.alauda.io/${name}|${name}`))
   const byPod = await cluster.kubectl(['get', 'areq', ...SHARED, '-l', BUILD_POD, '-o', 'name'])
@@ -112,7 +114,7 @@ await test('the columns of kubectl get', async (subtest) => {
 })
 
 await test('the request of the hook was granted beside the one of the example, and both end with the Pod', async (subtest) => {
-  await cluster.kubectl(['wait', 'accessrequest', '-l', BUILD_POD, ...SHARED, '--for=condition=Ready', '--timeout=20s'])
+  await cluster.kubectl(['wait', 'accessrequest', '-l', BUILD_POD, ...SHARED, '--for=condition=Ready', '--timeout=60s'])
   await cluster.kubectl(['delete', '-f', example('pod.yaml')])
   await wait('AccessPermissionSync', 'PermissionCleanUp', 'reason', ['accessrequest', '-l', BUILD_POD])
   await untilMayUse('no')

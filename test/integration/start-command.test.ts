@@ -9,8 +9,8 @@ import { untilTrue } from '../support/eventually.ts'
 import { familyOf, listProcesses, type ProcessLine } from '../support/process-table.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-const UP_WITHIN_MS = 90_000
-const GONE_WITHIN_MS = 30_000
+const UP_WITHIN_MS = 180_000
+const GONE_WITHIN_MS = 90_000
 
 interface Copy {
   project: string

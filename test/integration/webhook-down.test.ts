@@ -83,7 +83,7 @@ await test('with the webhook stopped', async (down) => {
   })
 
   await down.test('a request can be deleted, which revokes its grant', async (subtest) => {
-    await cluster.kubectl(['delete', 'accessrequest', unwanted.metadata.name, '-n', shared, '--timeout=20s'])
+    await cluster.kubectl(['delete', 'accessrequest', unwanted.metadata.name, '-n', shared, '--timeout=60s'])
     await untilGone(world, unwanted, 5_000)
     subtest.equal(await kube.get(ACCESS_REQUESTS, shared, unwanted.metadata.name), undefined)
   })

@@ -15,7 +15,7 @@ const folder = join(MANIFESTS, 'workspace-crds')
 const GROUP = 'workspace.jupyter.org'
 
 const applied = await cluster.kubectl(['apply', '--server-side', '-k', folder])
-await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=30s', `crd/workspaces.${GROUP}`, `crd/workspaceaccessstrategies.${GROUP}`])
+await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=90s', `crd/workspaces.${GROUP}`, `crd/workspaceaccessstrategies.${GROUP}`])
 const namespace = await cluster.namespace('workspaces')
 
 const manifest = (name: string, spec: string, owner = 'alice'): string => `
@@ -61,7 +61,7 @@ await test('reviews by what the API server itself says', async (t) => {
 
   await cluster.kubectl(['create', 'role', 'connect', '-n', namespace, '--verb=create', `--resource=workspaces.${GROUP}/connection`])
   await cluster.kubectl(['create', 'rolebinding', 'connect', '-n', namespace, '--role=connect', '--group=people'])
-  await waitFor('the right to connect', 30_000, async () => JSON.stringify(await ask('open', 'alice', ['people'])) !== JSON.stringify(denied))
+  await waitFor('the right to connect', 60_000, async () => JSON.stringify(await ask('open', 'alice', ['people'])) !== JSON.stringify(denied))
 
   t.strictSame(await ask('open', 'alice', ['people']), { allowed: true, notFound: false, reason: 'Valid RBAC and the subject Workspace is public' })
   t.strictSame(await ask('mine', 'alice', ['people']), { allowed: true, notFound: false, reason: 'Valid RBAC and user is the owner of the private Workspace' })

@@ -18,8 +18,8 @@ const { shared, work, kube } = world
 await self.connector('harbor')
 
 const TERMINATES_WITHIN_MS = 10_000
-/** Between calls that fail kubelet's pauses double. */
-const KUBELET_PAUSE_MS = 40_000
+/** Between calls that fail kubelet's pauses double, up to two minutes: the slower the machine, the more calls meet a plugin that was killed. */
+const KUBELET_PAUSE_MS = 150_000
 
 const publishes = (outcome: string): Promise<number> => plugin.metric('access_gate_publishes_total', { outcome })
 const waitsAgain = async (): Promise<boolean> => (await plugin.metric('access_gate_waiting_mounts')) === 1
@@ -42,7 +42,7 @@ await test('a Pod that is deleted while it waits is gone within 10 s', async (t)
   t.equal(await self.onDisk(pod), undefined)
   t.equal(await plugin.metric('access_gate_waiting_mounts'), 0, 'nobody waits any more')
   await world.setState('given-up', 'approved')
-  await untilGone(world, request, 20_000)
+  await untilGone(world, request, 60_000)
   report(t, { 'deletion to gone': seconds(took), grants: 0 })
 })
 

@@ -51,13 +51,20 @@ const approve = async (name: string): Promise<void> => {
   await cluster.kubectl(['patch', 'approvaltask', name, '-n', NAMESPACE, '--subresource=status', '--type=merge', '-p', '{"status":{"state":"approved"}}'], { kubeconfig })
 }
 
-const seenFiles = async (name: string): Promise<string[]> => {
-  const said = await eventually(`the container of ${name} says what it sees`, async () => {
-    const text = await node.containerLog({ namespace: NAMESPACE, name, container: 'main' })
-    return text.includes('{') ? text : undefined
-  })
-  const last = said.split('--\n').at(-1) ?? ''
-  return last.trimEnd().split('\n').map((line) => String(JSON.parse(line).path).replace('/connectors/', ''))
+/** As many as there are to be: what it has said up to now may be a part of them. */
+const seenFiles = (name: string): Promise<string[]> => {
+  let seen: string[] = []
+  return eventually(
+    `the container of ${name} says what it sees`,
+    async () => {
+      const said = await node.containerLog({ namespace: NAMESPACE, name, container: 'main' })
+      const lines = said.slice(0, said.lastIndexOf('\n') + 1).split('--\n').at(-1)?.split('\n') ?? []
+      seen = lines.filter((line) => line !== '').map((line) => String(JSON.parse(line).path).replace('/connectors/', ''))
+      return seen.length >= FILES.length ? seen : undefined
+    },
+    undefined,
+    () => seen,
+  )
 }
 
 const volumeOf = ({ metadata }: SeenPod): string => join(node.kubeletDir, 'pods', metadata.uid, 'volumes/kubernetes.io~csi/connectors/mount')
@@ -67,7 +74,8 @@ await test('a Pod waits in its mount while the plugin is killed and started agai
   const pod = { namespace: NAMESPACE, name: 'plain' }
   const made = await gatedPod(pod.name)
   await untilTrue('its Event says what it waits for', () => saysThatItWaits(pod))
-  t.match(await readPod(cluster, pod), { status: { phase: 'Pending', containerStatuses: [{ state: { waiting: { reason: 'ContainerCreating' } } }] } })
+  await untilTrue('kubelet says that the container is being created', async () => (await readPod(cluster, pod))?.status.containerStatuses?.[0]?.state.waiting?.reason === 'ContainerCreating')
+  t.match(await readPod(cluster, pod), { status: { phase: 'Pending' } })
   const before = await plugin.pid()
   await plugin.kill()
   t.equal(await plugin.pid(), undefined)

@@ -14,7 +14,7 @@ await self.connector('harbor')
 await self.connector('quay')
 
 /** kubelet looks at a Pod that nobody changes once in 60 to 90 s. */
-const LOOKS_AGAIN_WITHIN_MS = 120_000
+const LOOKS_AGAIN_WITHIN_MS = 240_000
 
 /** What is mounted on the volume, as kubelet sees it. */
 const mounts = async (pod: MadePod): Promise<string[]> => {

@@ -10,11 +10,11 @@ import { isRecord } from '../../src/core/json-shape.ts'
 import { messageOf } from '../../src/errors.ts'
 import { ACCESS_REQUESTS, ROLE_BINDINGS, ROLES } from '../../src/kube/resources.ts'
 import { gatedWorld } from '../support/gated-world.ts'
+import { callsGivenUp } from '../support/given-up-calls.ts'
 import { judgeGrants } from '../support/grant-judge.ts'
 import { persist } from '../support/persistent-world.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { readAnswer } from '../../hack/control-plane/api-call.ts'
-import { startControlPlane, type ControlPlane } from '../../hack/control-plane/start.ts'
+import { startControlPlane } from '../../hack/control-plane/start.ts'
 import { startRoleProcesses, type RoleProcess } from '../../hack/sandbox/role-processes.ts'
 import { createRandom } from './random.ts'
 import { planStory, playStory } from './story.ts'
@@ -48,7 +48,6 @@ const PROGRESS_MS = 30_000
 const LIST_MS = 1_000
 /** What the webhook says when it leaves a request to the mount, for whatever reason. */
 const AT_THE_MOUNT = 'the request will be made at the mount'
-const FAILED_OPEN = 'apiserver_admission_webhook_fail_open_count{name="pod.connectors.alauda.io",type="validating"} '
 /** A request whose Pod never came is given up after 60 s. */
 const OVER_WITHIN_MS = 180_000
 /** Problems that are told; the others are counted. */
@@ -86,13 +85,6 @@ const sample = async (watched: Watched, minute: number): Promise<void> => {
 const uidOf = (pod: unknown): string[] => (isRecord(pod) && typeof pod['uid'] === 'string' ? [pod['uid']] : [])
 
 const podsPutOff = ({ complaints }: RoleProcess): ReadonlySet<string> => new Set(complaints.filter(({ msg }) => msg.includes(AT_THE_MOUNT)).flatMap((line) => uidOf(line['pod'])))
-
-/** The API server counts nothing before the first. */
-const callsGivenUp = async (cluster: ControlPlane): Promise<number> => {
-  const metrics = readAnswer(await cluster.call('GET', '/metrics'), 'metrics of the API server')
-  const line = metrics.split('\n').find((one) => one.startsWith(FAILED_OPEN))
-  return line === undefined ? 0 : Number(line.slice(FAILED_OPEN.length))
-}
 
 /** Idle connections are closed after a minute. */
 const IDLE_MS = 75_000

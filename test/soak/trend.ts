@@ -23,7 +23,11 @@ export const secondHalf = (samples: readonly Sample[], minutes: number): Sample[
 
 /**
  * The steepest slopes that are no leak, in megabytes per minute. Over a short time noise alone looks steep; over 15 minutes the live heap
- * may grow by less than 1 KB for each of 120 Pods a minute.
+ * may grow by less than 1 KB for each of 120 Pods a minute. In the first minutes memory still grows in steps, of up to 20 MB, and on a
+ * machine that falls behind there are more and more live Pods: over one minute only what leaks by tens of KB a Pod can be told from that.
  * @param minutes how long was measured
  */
-export const limits = (minutes: number): { heap: number; resident: number } => ({ heap: Math.max(0.1, 1.5 / minutes), resident: Math.max(0.3, 8 / minutes) })
+export const limits = (minutes: number): { heap: number; resident: number } => ({
+  heap: Math.max(0.1, 1.5 / minutes, 4 / minutes ** 2),
+  resident: Math.max(0.3, 8 / minutes, 35 / minutes ** 2),
+})

@@ -33,7 +33,7 @@ export interface AuthReplicas {
 
 const LOOPBACK = '127.0.0.1'
 const TOKEN_SECONDS = 3_600
-const UP_WITHIN_MS = 30_000
+const UP_WITHIN_MS = 90_000
 
 /** Both are started at the same time, and ready when this returns. @param options of auth, without the places */
 export const startAuthReplicas = async (t: Pick<Test, 'teardown'>, cluster: ControlPlane, options: readonly string[]): Promise<AuthReplicas> => {

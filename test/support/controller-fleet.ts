@@ -61,7 +61,7 @@ export interface Fleet {
 const LOOPBACK = '127.0.0.1'
 const LEASE = 'access-gate-controller'
 const TOKEN_SECONDS = 24 * 60 * 60
-const LEADS_WITHIN_MS = 60_000
+const LEADS_WITHIN_MS = 120_000
 
 const startReplica = (program: string, kubeconfig: string): Replica => {
   const args = [program, 'controller', `--kubeconfig=${kubeconfig}`, `--metrics-host=${LOOPBACK}`, '--metrics-port=0']

@@ -4,11 +4,11 @@ const POLL_MS = 20
 
 /**
  * Reads again and again until there is something other than undefined.
- * @param boundMs milliseconds
+ * @param boundMs milliseconds; generous, for it costs nothing while things work, and a busy machine takes its time
  * @param seen what was there at last, for the error
  * @throws Error when nothing was there within the bound
  */
-export const eventually = async <T>(what: string, read: () => T | undefined | Promise<T | undefined>, boundMs = 20_000, seen: () => unknown = () => undefined): Promise<T> => {
+export const eventually = async <T>(what: string, read: () => T | undefined | Promise<T | undefined>, boundMs = 60_000, seen: () => unknown = () => undefined): Promise<T> => {
   const end = performance.now() + boundMs
   for (;;) {
     const value = await read()

@@ -26,7 +26,7 @@ export interface FaultWorld {
   /** Makes a Pod that mounts the Connector; also when an earlier attempt came through without an answer. */
   makePod: (name: string) => Promise<Pod>
   /** As makePod, until it is admitted with a request: on a busy machine the webhook may let one in without, when its time is up. */
-  makeRequest: (name: string) => Promise<Pod>
+  makeRequest: (name: string, connector?: string) => Promise<Pod>
   decide: (pod: string, state: 'approved' | 'rejected') => Promise<void>
   endPod: (pod: Pod, how: PodEnd) => Promise<void>
   /** Waits until the request of each Pod is usable. */
@@ -58,8 +58,8 @@ export const faultWorld = async (t: Pick<Test, 'teardown'>, { throughProxy = fal
   await world.connector(CONNECTOR)
   const judge = judgeGrants(kube, { namespace: shared, auditLog })
 
-  const makeGatedPod = async (name: string): Promise<Pod> => {
-    const pod = await makePod(name, [CONNECTOR])
+  const makeGatedPod = async (name: string, connector = CONNECTOR): Promise<Pod> => {
+    const pod = await makePod(name, [connector])
     judge.admitted(pod)
     return pod
   }
@@ -71,10 +71,10 @@ export const faultWorld = async (t: Pick<Test, 'teardown'>, { throughProxy = fal
     roles,
     judge,
     proxy,
-    makePod: makeGatedPod,
-    makeRequest: (name) =>
+    makePod: (name) => makeGatedPod(name),
+    makeRequest: (name, connector) =>
       persist(`the request of ${name}`, async () => {
-        const pod = await makeGatedPod(name)
+        const pod = await makeGatedPod(name, connector)
         if ((await world.requestsOf(pod)).length > 0) return pod
         await endPod(name, 'deleted')
         throw new Error(`Pod ${name} was admitted without a request`)

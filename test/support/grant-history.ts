@@ -102,7 +102,7 @@ export const watchGrantHistory = async (kube: Reader & Watcher, namespace: strin
         const seen = [...current.keys()].filter((key) => key.startsWith(`${resource.plural}/`))
         return seen.length === now.items.length && now.items.every((item) => current.get(keyOf(item)) === revision(item))
       }
-      await untilTrue(`the watch of ${resource.plural} has told everything`, isComplete, 30_000)
+      await untilTrue(`the watch of ${resource.plural} has told everything`, isComplete, 120_000)
     }
     return { complete, watching }
   }

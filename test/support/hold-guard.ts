@@ -9,5 +9,6 @@ const start = (name: string, script: string): Promise<number> =>
 const polite = await start('polite', 'exec sleep 600')
 // Takes no notice of SIGTERM, and has a child of its own.
 const stubborn = await start('stubborn', "trap '' TERM; sleep 600 & wait; sleep 600")
-process.stdout.write(`${JSON.stringify({ guard: guard.pid, polite, stubborn })}\n`)
 process.on('SIGTERM', () => undefined)
+// Last: whoever reads it may send the signal at once.
+process.stdout.write(`${JSON.stringify({ guard: guard.pid, polite, stubborn })}\n`)

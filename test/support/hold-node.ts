@@ -10,7 +10,6 @@ const namespace = await cluster.namespace('held')
 await startPod(cluster, node, { namespace, name: 'stays', args: ['pause'] })
 await untilPhase(cluster, { namespace, name: 'stays' }, 'Running')
 const pids = [await node.pidOf('kubelet'), await node.pidOf('containerd')]
-process.stdout.write(`${JSON.stringify({ folder: dirname(node.kubeletDir), pids, first: node.pid })}\n`)
 const keepAlive = setInterval(() => undefined, 60_000)
 const end = async (): Promise<void> => {
   clearInterval(keepAlive)
@@ -18,3 +17,5 @@ const end = async (): Promise<void> => {
   await cluster.stop()
 }
 process.once('SIGINT', () => void end())
+// Last: whoever reads it may send the signal at once.
+process.stdout.write(`${JSON.stringify({ folder: dirname(node.kubeletDir), pids, first: node.pid })}\n`)

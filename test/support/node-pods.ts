@@ -63,7 +63,7 @@ export const readPod = async (cluster: ClusterAccess, pod: PodName): Promise<See
   return seen
 }
 
-export const untilPhase = async (cluster: ClusterAccess, pod: PodName, phase: string, boundMs = 30_000): Promise<SeenPod> => {
+export const untilPhase = async (cluster: ClusterAccess, pod: PodName, phase: string, boundMs = 90_000): Promise<SeenPod> => {
   let last: SeenPod | undefined
   return eventually(
     `the Pod ${pod.name} is ${phase}`,
@@ -80,7 +80,7 @@ export const untilPhase = async (cluster: ClusterAccess, pod: PodName, phase: st
 export const terminated = (pod: SeenPod): ContainerState['terminated'] => pod.status.containerStatuses?.[0]?.state.terminated
 
 /** Deletes it and waits until kubelet has let it go. */
-export const deletePod = async (cluster: ClusterAccess, pod: PodName, boundMs = 30_000): Promise<void> => {
+export const deletePod = async (cluster: ClusterAccess, pod: PodName, boundMs = 90_000): Promise<void> => {
   await cluster.call('DELETE', pathOf(pod))
   await eventually(`the Pod ${pod.name} is gone`, async () => ((await readPod(cluster, pod)) === undefined ? true : undefined), boundMs)
 }

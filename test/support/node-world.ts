@@ -79,6 +79,8 @@ export interface NodeWorld {
   untilEvent(pod: MadePod, reason: string, words: string | RegExp, boundMs?: number): Promise<PodEvent>
   /** What its container sees in the volume now, by name; undefined before it said anything. */
   files(pod: MadePod): Promise<ReadonlyMap<string, SeenFile> | undefined>
+  /** All files; what a container has said up to now may be a part of them. */
+  untilWhole(pod: MadePod): Promise<ReadonlyMap<string, SeenFile>>
   untilFiles(pod: MadePod, what: string, isSo: (files: ReadonlyMap<string, SeenFile>) => boolean, boundMs?: number): Promise<ReadonlyMap<string, SeenFile>>
   /** Where kubelet has the volume of the Pod. */
   volume(pod: MadePod): string
@@ -181,7 +183,7 @@ export const nodeWorld = async (t: Pick<Test, 'teardown'>): Promise<NodeWorld> =
       readAnswer(await cluster.call('PATCH', podPath(pod), { metadata: { annotations: { 'example.com/nudge': `${nudges}` } } }, MERGE), `nudge of ${pod.metadata.name}`)
     },
     untilPhase: async (pod, phase, boundMs) => asMade(pod, await untilPhase(cluster, pod.metadata, phase, boundMs)),
-    untilGone: async (pod, boundMs = 30_000) => {
+    untilGone: async (pod, boundMs = 90_000) => {
       const begin = performance.now()
       await untilTrue(`Pod ${pod.metadata.name} is gone`, async () => (await readPod(cluster, pod.metadata))?.metadata.uid !== pod.metadata.uid, boundMs)
       return performance.now() - begin
@@ -220,6 +222,7 @@ export const nodeWorld = async (t: Pick<Test, 'teardown'>): Promise<NodeWorld> =
         () => [...(seen?.keys() ?? [])],
       )
     },
+    untilWhole: (pod) => self.untilFiles(pod, 'all files', isWhole),
     volume: ({ metadata: { uid } }) => join(node.kubeletDir, 'pods', uid, 'volumes/kubernetes.io~csi/connectors/mount'),
     onDisk: (pod) => namesIn(self.volume(pod)),
     records: async ({ metadata: { uid } }) => {

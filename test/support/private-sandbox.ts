@@ -70,7 +70,7 @@ export const privateSandbox = async (t: Pick<Test, 'teardown'>): Promise<Private
         if (child.exitCode === null && child.signalCode === null) await kill(child, 'SIGKILL')
       })
       await stopControllers()
-      await untilTrue('the process leads', async () => !['', before].includes(await holder()), 30_000)
+      await untilTrue('the process leads', async () => !['', before].includes(await holder()), 120_000)
       return child
     },
   }

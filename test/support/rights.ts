@@ -31,7 +31,7 @@ export const rightsIn = (cluster: ClusterAccess): Rights => {
   }
   return {
     may,
-    untilAllowed: (user, question, namespace) => waitFor(`the right of ${user} to ${question}`, 30_000, () => may(user, question, namespace)),
+    untilAllowed: (user, question, namespace) => waitFor(`the right of ${user} to ${question}`, 90_000, () => may(user, question, namespace)),
     answers: async (user, questions, namespace) =>
       Object.fromEntries(await Promise.all(Object.keys(questions).map(async (question) => [question, await may(user, question, namespace)] as const))),
   }

@@ -23,7 +23,7 @@ export interface RoleProgram {
 
 const LOOPBACK = '127.0.0.1'
 const TOKEN_SECONDS = 24 * 60 * 60
-const UP_WITHIN_MS = 60_000
+const UP_WITHIN_MS = 120_000
 
 /** What the DaemonSet of the plugin sets: a small young generation, no more powers than these, and none that come later. */
 const ofDaemonSet = (capabilities: readonly string[]): string[] => [

@@ -15,7 +15,7 @@ export const kustomize = async (cluster: ClusterAccess, folder: string): Promise
 export const yamlOf = (objects: readonly object[]): string => objects.map((object) => stringify(object)).join('---\n')
 
 /** The API server takes a moment to follow a new policy. */
-const ACTIVE_MS = 30_000
+const ACTIVE_MS = 90_000
 
 const probe = (namespace: string): object => ({
   apiVersion: 'connectors.alauda.io/v1alpha1',
@@ -37,7 +37,7 @@ export const applyShippedGround = async (cluster: ClusterAccess): Promise<void> 
   const ground = manifests.filter(({ kind }) => !LEFT_OUT.has(kind))
   const definitions = ground.filter(({ kind }) => kind === 'CustomResourceDefinition')
   await cluster.kubectl(['apply', '--server-side', '-f', '-'], { input: yamlOf(ground) })
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...definitions.map(({ metadata }) => `crd/${metadata.name}`)])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=90s', ...definitions.map(({ metadata }) => `crd/${metadata.name}`)])
 
   const namespace = await cluster.namespace('policy-probe')
   const apply = ['apply', '--dry-run=server', '-f', '-']

@@ -3,7 +3,7 @@ import https from 'node:https'
 import type { Test } from 'tap'
 import type { ControlPlane } from '../../hack/control-plane/start.ts'
 import { ANNOTATION, API_VERSION } from '../../src/api/names.ts'
-import { VALIDATING_WEBHOOK_CONFIGURATIONS } from '../../src/kube/resources.ts'
+import { MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS } from '../../src/kube/resources.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { call, type Reply } from '../webhooks/sockets.ts'
 import { eventually } from './eventually.ts'
@@ -38,6 +38,19 @@ export const throughApiServer = (t: Pick<Test, 'teardown'>, cluster: ControlPlan
     const { status, body } = await call({ ...at, body: JSON.stringify(requestNamed(`load-${caller}-${turn}`)) })
     // Who asked is what the mutating hook writes; the validating one is asked by failurePolicy Fail.
     return status === 201 && body.includes(ANNOTATION.requestedBy) ? undefined : `${status} ${body}`
+  }
+}
+
+/** As long as an API server can be told to wait. */
+const PATIENCE_SECONDS = 30
+
+/** The API server waits for our hooks for longer than the shipped manifests say: how fast a busy machine is under load is not what is asked. To be called before any replica runs. */
+export const waitForHooks = async (kube: KubeClient): Promise<void> => {
+  for (const resource of [MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS]) {
+    const configuration = await kube.get(resource, undefined, 'access-gate')
+    if (configuration === undefined) throw new Error(`there is no ${resource.kind}`)
+    const webhooks = (configuration.webhooks ?? []).map((webhook) => ({ ...webhook, timeoutSeconds: PATIENCE_SECONDS }))
+    await kube.replace(resource, { ...configuration, webhooks })
   }
 }
 

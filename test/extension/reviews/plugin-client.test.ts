@@ -9,21 +9,24 @@ import { scriptedServer, type Script } from '../../support/scripted-server.ts'
 const SESSION = { podUID: 'uid-1', workspaceName: 'app', namespace: 'team', connectionType: 'vscode-remote', connectionContext: { a: 'b' } }
 const live = (): AbortSignal => new AbortController().signal
 
-/** Pauses are over at once, and are counted; calls have all the time there is, unless they are to have none. */
-const timersOf = (pauses: number[], isLate = false): Timers => ({
+/** Pauses are over at once, and are counted; calls have all the time there is, or until `late`. */
+const timersOf = (pauses: number[], late?: Promise<void>): Timers => ({
   monotonic: () => 0,
   after: (ms, run) => {
-    const isCall = ms === 30_000
-    if (!isCall) pauses.push(ms)
-    const timer = isCall && !isLate ? undefined : setTimeout(run, isCall ? 50 : 0)
+    if (ms === 30_000) {
+      void late?.then(run)
+      return () => undefined
+    }
+    pauses.push(ms)
+    const timer = setTimeout(run, 0)
     return () => clearTimeout(timer)
   },
 })
 
-const clientOf = (endpoint: string, isLate = false): { client: PluginClient; pauses: number[]; log: LogLines } => {
+const clientOf = (endpoint: string, late?: Promise<void>): { client: PluginClient; pauses: number[]; log: LogLines } => {
   const pauses: number[] = []
   const log = logLines()
-  return { client: createPluginClient({ endpoints: new Map([['aws', endpoint]]), timers: timersOf(pauses, isLate), logger: log.log }), pauses, log }
+  return { client: createPluginClient({ endpoints: new Map([['aws', endpoint]]), timers: timersOf(pauses, late), logger: log.log }), pauses, log }
 }
 
 const UNREACHABLE: SessionOutcome = {
@@ -129,8 +132,9 @@ await test('it is not tried for ever', async (t) => {
 })
 
 await test('an answer that does not come in time is not waited for, and not asked for again', async (t) => {
-  const server = await scriptedServer(t, () => undefined)
-  const { client, pauses } = clientOf(server.url.href, true)
+  const asked = Promise.withResolvers<void>()
+  const server = await scriptedServer(t, () => asked.resolve())
+  const { client, pauses } = clientOf(server.url.href, asked.promise)
   t.strictSame(await client.createSession('aws', SESSION, live()), UNREACHABLE)
   t.strictSame([server.seen.length, pauses], [1, []])
 })

@@ -1,4 +1,6 @@
 import { test } from 'tap'
+import { run } from '../../../hack/control-plane/run.ts'
+import { ROOT } from '../../../hack/project.ts'
 import { countsLine, filesFor, judge, optionsFor, readArguments, selectFiles, unavailableLines, type Outcome } from '../../../hack/test-run/selection.ts'
 
 await test('paths and options are told apart', async (t) => {
@@ -15,10 +17,19 @@ await test('what is named besides the folder of the fault runs is what is meant'
 })
 
 await test('fault runs get the time they need, unless another was asked for', async (t) => {
-  t.strictSame(optionsFor(['--jobs=1'], { faults: [] }), ['--jobs=1'])
-  t.strictSame(optionsFor(['--jobs=1'], { faults: ['test/faults/a.test.ts'] }), ['--jobs=1', '--timeout=900'])
-  t.strictSame(optionsFor(['--timeout=5'], { faults: ['test/faults/a.test.ts'] }), ['--timeout=5'])
-  t.strictSame(optionsFor(['-t5'], { faults: ['test/faults/a.test.ts'] }), ['-t5'])
+  t.strictSame(optionsFor(['--jobs=1'], { faults: [] }, false), ['--jobs=1'])
+  t.strictSame(optionsFor(['--jobs=1'], { faults: ['test/faults/a.test.ts'] }, false), ['--jobs=1', '--timeout=1800'])
+  t.strictSame(optionsFor(['--timeout=5'], { faults: ['test/faults/a.test.ts'] }, false), ['--timeout=5'])
+  t.strictSame(optionsFor(['-t5'], { faults: ['test/faults/a.test.ts'] }, false), ['-t5'])
+})
+
+await test('in CI properties have one seed', async (t) => {
+  const [seeded = ''] = optionsFor([], { faults: [] }, true)
+  const [, module = ''] = /^--node-arg=(--import=\S+)$/.exec(seeded) ?? []
+  const script = "import { readConfigureGlobal } from 'fast-check'; console.log(JSON.stringify(readConfigureGlobal()))"
+  const said = async (...args: string[]): Promise<unknown> => JSON.parse((await run(process.execPath, [...args, '--input-type=module', '--eval', script], { cwd: ROOT })).stdout)
+  t.strictSame(await said(module), { seed: 20_260_102 })
+  t.strictSame(await said(), {})
 })
 
 const ALL = ['test/core/gate.test.ts', 'test/core/time.test.ts', 'test/hack/core/x.test.ts']
