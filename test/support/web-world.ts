@@ -10,7 +10,7 @@ import { systemClock } from '../../src/kube/timers.ts'
 import { call, type Call, type Reply } from '../extension/certificates.ts'
 import { logLines, type LogLines } from './log-lines.ts'
 import { memoryKube } from './memory-kube.ts'
-import { holdPort, startNginx, WEB_NAME, type NginxOptions, type RunningNginx } from './nginx.ts'
+import { holdPort, startNginx, WEB_NAME, type NginxOptions, type NginxPlaces, type RunningNginx } from './nginx.ts'
 import { startWorkspaceUpstream, type WorkspaceUpstream } from './workspace-upstream.ts'
 
 export const LOOPBACK = '127.0.0.1'
@@ -33,6 +33,8 @@ export const upgradeTo = (host: string, path: string, headers: Readonly<Record<s
 export interface WebWorldOptions extends NginxOptions {
   /** Hosts that the issuer knows, without the port; the first is the world's. Default: that of the example. */
   names?: readonly [string, ...string[]]
+  /** Another proxy in the place of nginx. */
+  startProxy?: (t: Pick<Test, 'teardown'>, places: NginxPlaces) => Promise<RunningNginx>
 }
 
 export interface WebWorld {
@@ -66,7 +68,7 @@ export const cookieOf = (reply: Pick<Reply, 'headers'>, name = 'workspace_auth')
     .find((line) => line.startsWith(`${name}=`))
     ?.split(';')[0]
 
-export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings = {}, { names = [WEB_NAME], ...proxy }: WebWorldOptions = {}): Promise<WebWorld> => {
+export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings = {}, { names = [WEB_NAME], startProxy = startNginx, ...proxy }: WebWorldOptions = {}): Promise<WebWorld> => {
   const kube = memoryKube()
   kube.put(SECRETS, { metadata: { ...SECRET, uid: 'u1' }, type: 'Opaque' })
   const log = logLines()
@@ -100,7 +102,7 @@ export const webWorld = async (t: Pick<Test, 'teardown'>, settings: AuthSettings
     return running
   }
   let auth = await startAuth(0)
-  const nginx = await startNginx(t, { ...proxy, held, authPorts: [auth.port], upstreamPort: upstream.port })
+  const nginx = await startProxy(t, { ...proxy, held, authPorts: [auth.port], upstreamPort: upstream.port })
 
   const visit: WebWorld['visit'] = (path, { cookie, headers = {}, ...more } = {}) =>
     call({ port: nginxPort, path, ...more, headers: { host, ...(cookie === undefined ? {} : { cookie }), ...headers } })

@@ -1,0 +1,3 @@
+package challenge
+
+type Provider any

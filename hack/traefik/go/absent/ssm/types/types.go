@@ -1,0 +1,8 @@
+package types
+
+type InstanceInformationStringFilter struct {
+	Key    *string
+	Values []string
+}
+
+type InstanceInformation struct{ InstanceId, IPAddress *string }
