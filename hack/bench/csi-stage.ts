@@ -13,10 +13,8 @@ import { placesOf } from '../node/settings.ts'
 import { startNode, type RunningNode } from '../node/start.ts'
 import { accountOf } from './ground.ts'
 import { SectionSkipped, type BenchEnv } from './section.ts'
-import { startRole, type RoleProcess } from './servers.ts'
+import { startRole, type RoleArgs, type RoleProcess } from './servers.ts'
 
-/** NODE_OPTIONS of manifests/base/700-daemonset-csi.yaml. */
-const NODE_OPTIONS = ['--max-semi-space-size=1']
 const REGISTERED_MS = 60_000
 
 export interface PluginPlaces {
@@ -30,7 +28,7 @@ export interface PluginPlaces {
 /** Resolves when the plugin is ready; it ends with the section. */
 export const startPlugin = async (env: BenchEnv, cluster: ControlPlane, { nodeName, socket, kubeletDir, registrationDir }: PluginPlaces, more: readonly string[] = []): Promise<RoleProcess> => {
   const account = await accountOf(cluster, SERVICE_ACCOUNT.csi)
-  const args = [
+  const args: RoleArgs = [
     'csi',
     `--node-name=${nodeName}`,
     `--endpoint=${socket}`,
@@ -40,7 +38,7 @@ export const startPlugin = async (env: BenchEnv, cluster: ControlPlane, { nodeNa
     '--log-level=warn',
     ...more,
   ]
-  return startRole(env, `csi-${nodeName}`, account, args, NODE_OPTIONS)
+  return startRole(env, `csi-${nodeName}`, account, args)
 }
 
 export interface CsiNode {

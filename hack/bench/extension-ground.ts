@@ -15,7 +15,7 @@ import { applyConnectionManifests } from '../sandbox/manifests.ts'
 import { accountOf } from './ground.ts'
 import type { Account } from './pod-account.ts'
 import type { BenchEnv } from './section.ts'
-import { LOOPBACK, startAuth, startRole, type RoleProcess } from './servers.ts'
+import { LOOPBACK, startAuth, startRole, type RoleArgs, type RoleProcess } from './servers.ts'
 
 export const TEAM = 'bench-team'
 export const WORKSPACE = 'notebook'
@@ -78,7 +78,7 @@ const makeTeam = async (cluster: ControlPlane): Promise<void> => {
   })
 }
 
-const extensionArgs = (port: number): string[] => ['extension', `--host=${LOOPBACK}`, `--port=${port}`, '--self-signed', '--drain-seconds=0']
+const extensionArgs = (port: number): RoleArgs => ['extension', `--host=${LOOPBACK}`, `--port=${port}`, '--self-signed', '--drain-seconds=0']
 
 const authArgs = (port: number, issuer: OidcIssuer): string[] => [
   `--port=${port}`,

@@ -7,7 +7,7 @@ import { applyManifests, applySamples } from '../sandbox/manifests.ts'
 import { waitForAdmission } from '../sandbox/sandbox.ts'
 import type { Account } from './pod-account.ts'
 import type { BenchEnv } from './section.ts'
-import { LOOPBACK, startRole } from './servers.ts'
+import { LOOPBACK, startRole, type RoleArgs } from './servers.ts'
 
 const TOKEN_SECONDS = 24 * 60 * 60
 /** From samples.yaml: any ServiceAccount may see it here, and none may use it. */
@@ -27,7 +27,7 @@ export const accountOf = async (cluster: ControlPlane, name: string): Promise<Ac
   return { token, server: cluster.server, caPem: cluster.caPem }
 }
 
-export const selfSignedArgs = (port: number): string[] => ['webhook', `--host=${LOOPBACK}`, `--port=${port}`, '--self-signed', '--drain-seconds=0']
+export const selfSignedArgs = (port: number): RoleArgs => ['webhook', `--host=${LOOPBACK}`, `--port=${port}`, '--self-signed', '--drain-seconds=0']
 
 const create = async (cluster: ControlPlane, path: string, object: object): Promise<void> => {
   readAnswer(await cluster.call('POST', path, object), `POST ${path}`)

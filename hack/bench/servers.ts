@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createMaterial } from '../../src/serving/certificate.ts'
 import { freePort } from '../control-plane/free-port.ts'
 import { lastLines } from '../control-plane/run.ts'
+import { nodeOptionsOf } from './node-options.ts'
 import { writePodAccount, type Account } from './pod-account.ts'
 import type { BenchEnv, ServerProcess } from './section.ts'
 
@@ -79,9 +80,12 @@ export interface RoleProcess {
   readyMs: number
 }
 
-/** A role from the bundle that says on this port whether it is ready; resolves when it is. */
-const launchRole = async (env: BenchEnv, name: string, account: Account, args: readonly string[], metricsPort: number, nodeOptions: readonly string[]): Promise<RoleProcess> => {
-  const [program, pod] = await Promise.all([env.bundle(), writePodAccount(join(env.folder, `${name}-account`), account)])
+/** What a role is started with; its name comes first. */
+export type RoleArgs = readonly [role: string, ...options: string[]]
+
+/** A role from the bundle that says on this port whether it is ready, with what its manifest tells Node; resolves when it is. */
+const launchRole = async (env: BenchEnv, name: string, account: Account, args: RoleArgs, metricsPort: number): Promise<RoleProcess> => {
+  const [program, pod, nodeOptions] = await Promise.all([env.bundle(), writePodAccount(join(env.folder, `${name}-account`), account), nodeOptionsOf(args[0])])
   const start = performance.now()
   const variables = Object.entries(pod.env).map(([variable, value]) => `${variable}=${value}`)
   // `env` becomes the program: its process id is the role's.
@@ -90,21 +94,21 @@ const launchRole = async (env: BenchEnv, name: string, account: Account, args: r
   return { process: server, metricsPort, readyMs: performance.now() - start }
 }
 
-/** A role from the bundle, with the options that its Deployment has; `nodeOptions` are those of Node itself. Resolves when it is ready. */
-export const startRole = async (env: BenchEnv, name: string, account: Account, args: readonly string[], nodeOptions: readonly string[] = []): Promise<RoleProcess> => {
+/** A role from the bundle, with the options that its manifest has. Resolves when it is ready. */
+export const startRole = async (env: BenchEnv, name: string, account: Account, args: RoleArgs): Promise<RoleProcess> => {
   const metricsPort = await freePort()
-  return launchRole(env, name, account, [...args, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`], metricsPort, nodeOptions)
+  return launchRole(env, name, account, [...args, `--metrics-host=${LOOPBACK}`, `--metrics-port=${metricsPort}`], metricsPort)
 }
 
 /** The role auth, which has a port for its probes besides. */
 export const startAuth = async (env: BenchEnv, name: string, account: Account, args: readonly string[]): Promise<RoleProcess> => {
   const [metricsPort, probePort] = await Promise.all([freePort(), freePort()])
   const addresses = [`--metrics-addr=${LOOPBACK}:${metricsPort}`, `--probe-addr=${LOOPBACK}:${probePort}`]
-  return launchRole(env, name, account, ['auth', `--listen-host=${LOOPBACK}`, ...args, ...addresses], metricsPort, [])
+  return launchRole(env, name, account, ['auth', `--listen-host=${LOOPBACK}`, ...args, ...addresses], metricsPort)
 }
 
 /** The options of a webhook with a certificate from files. */
-export const webhookArgs = (port: number, { certFile, keyFile }: ServingFiles): string[] => [
+export const webhookArgs = (port: number, { certFile, keyFile }: ServingFiles): RoleArgs => [
   'webhook',
   `--host=${LOOPBACK}`,
   `--port=${port}`,
