@@ -4,9 +4,7 @@ import fastify, { type FastifyInstance, type FastifyPluginCallback, type Fastify
 import type { Logger } from 'pino'
 import { formatTime } from '../core/time.ts'
 import type { Clock } from '../kube/ports.ts'
-import { KEPT_MS } from '../serving/connection-bounds.ts'
 import type { Drain } from '../serving/drain.ts'
-import { refuseShortly, sparingUnused } from '../serving/unused-connections.ts'
 import { COMMON_HEADERS, INTERNAL_ERROR, JSON_TYPE, TEXT_TYPE, textAnswer, type AuthAnswer, type Route } from './answer.ts'
 import type { AuthMetrics } from './metrics.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
@@ -30,6 +28,8 @@ export interface AuthServerDeps {
   writeTimeoutMs: number
 }
 
+/** Longer than proxies keep an idle connection (nginx 60 s, Traefik 90 s): otherwise we would close one that they are about to use. */
+const KEEP_ALIVE_MS = 120_000
 /** Bytes. An ID token with many groups, its cookies and a long address come together in one request. */
 const MAX_HEADERS = 32 * 1024
 /** Told once in so many milliseconds. */
@@ -72,22 +72,15 @@ export const buildAuthServer = (deps: AuthServerDeps): FastifyInstance => {
     logger: false,
     requestTimeout: deps.readTimeoutMs,
     connectionTimeout: deps.writeTimeoutMs,
-    // Longer than proxies keep a connection without a request: nginx 60 s, Traefik 90 s.
-    keepAliveTimeout: KEPT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     exposeHeadRoutes: false,
     http: { headersTimeout: deps.readTimeoutMs, maxHeaderSize: MAX_HEADERS, connectionsCheckingInterval: 5_000 },
-    clientErrorHandler: sparingUnused(refuseShortly),
     // While closing, what still comes is answered and not turned away; see drain.ts.
     return503OnClosing: false,
     // A path that cannot be decoded comes before any hook.
     frameworkErrors: (error, _request, reply) => fail(reply.headers(COMMON_HEADERS), error),
   })
   for (const method of METHODS) if (!app.supportedMethods.includes(method) && method !== 'CONNECT') app.addHttpMethod(method, { hasBody: true })
-
-  // Before its first request a connection waits as long as between two; from then on Node sees to both times by itself.
-  const unused = new WeakSet<object>()
-  app.server.on('connection', (socket) => unused.add(socket.setTimeout(KEPT_MS)))
-  app.server.on('request', ({ socket }) => unused.delete(socket) && socket.setTimeout(deps.writeTimeoutMs))
 
   // Once for each connection: its other end stays the same.
   const trusted = new WeakMap<object, boolean>()
