@@ -3,11 +3,10 @@
  * CEL always ends, yet nested loops and doubling lists can run for hours, and the library limits only what is
  * written in the source. So every step is charged against a budget, by rewriting `a.b == c` to
  * `meterDeep(meter(a).b) == meterDeep(c)`, where both are macros of our own. Functions whose cost cannot be charged
- * (free-form durations, bytes, patterns that are made at run time) are refused when the expression is compiled.
+ * (regular expressions with backtracking, free-form durations, bytes) are refused when the expression is compiled.
  */
 import type { ASTNode, Environment } from '@marcbachmann/cel-js'
-import { CodedError, messageOf } from '../errors.ts'
-import { compileLinear, type LinearPattern } from './linear-pattern.ts'
+import { CodedError } from '../errors.ts'
 
 /** Steps of one evaluation; a step costs well under a microsecond. */
 const BUDGET = 100_000
@@ -16,15 +15,9 @@ const CHARACTERS_PER_STEP = 16
 
 const LOOPS = new Set(['all', 'exists', 'exists_one', 'map', 'filter'])
 const FUNCTIONS = new Set(['has', 'size', 'string', 'int', 'uint', 'double', 'bool', 'dyn', 'timestamp', 'duration'])
-const TEXT_METHODS = ['size', 'startsWith', 'endsWith', 'contains', 'lowerAscii', 'upperAscii', 'trim', 'indexOf', 'lastIndexOf', 'substring', 'split', 'join', 'matches']
+const TEXT_METHODS = ['size', 'startsWith', 'endsWith', 'contains', 'lowerAscii', 'upperAscii', 'trim', 'indexOf', 'lastIndexOf', 'substring', 'split', 'join']
 const METHODS = new Set([...TEXT_METHODS, ...LOOPS])
 const MAX_DURATION_LENGTH = 32
-
-/** What stands for `matches` in the rewritten source; the library's own searches with backtracking. */
-const SEARCH = 'matchesLinear'
-
-/** A message of the library about the rewritten source, in the words of its author. */
-export const asWritten = (message: string): string => message.replaceAll(SEARCH, 'matches')
 
 /** An expression that is written with something that is not supported. */
 export class RefusedExpression extends Error {
@@ -62,21 +55,10 @@ const methodText = (node: ASTNode, name: string, receiver: ASTNode, args: readon
   if (name === 'bind' && receiver.op === 'id' && receiver.args === 'cel' && variable !== undefined) {
     return `cel.bind(${[written(variable), ...rest.map(meter)].join(', ')})`
   }
-  if (name === 'matches') return `${meter(receiver)}.${SEARCH}(${patternText(node, args)})`
+  if (name === 'matches') refuse(node, 'matches is not supported, because a pattern can run for hours; use ==, startsWith, endsWith or contains')
   if (!METHODS.has(name)) refuse(node, `the method ${name} is not supported; there are ${[...METHODS].join(', ')} and cel.bind`)
   if (LOOPS.has(name) && variable !== undefined) return `${meter(receiver)}.${name}(${[written(variable), ...rest.map(meter)].join(', ')})`
   return `${name === 'join' ? meterDeep(receiver) : meter(receiver)}.${name}(${list(args)})`
-}
-
-/** The pattern of `matches`, which must be known before the evaluation, as it is compiled once. */
-const patternText = (node: ASTNode, [pattern]: readonly ASTNode[]): string => {
-  if (pattern?.op !== 'value' || typeof pattern.args !== 'string') return refuse(node, 'matches takes a literal, for example name.matches("^ci-[0-9]+$")')
-  try {
-    compileLinear(pattern.args)
-  } catch (error) {
-    refuse(pattern, `the pattern of matches ${messageOf(error)}`)
-  }
-  return written(pattern)
 }
 
 /** The source of an expression with the charges in it. @throws RefusedExpression for what is not supported */
@@ -154,8 +136,6 @@ const exhausted = (): CodedError =>
 /** The budget of one expression, filled up by `reset` before each evaluation. */
 export class Meter {
   #left = BUDGET
-  /** As many as the source has literals. */
-  readonly #patterns = new Map<string, LinearPattern>()
 
   reset(): void {
     this.#left = BUDGET
@@ -171,7 +151,6 @@ export class Meter {
     return environment
       .registerFunction('meter(ast): dyn', weighing((value) => this.#chargeShallow(value)))
       .registerFunction('meterDeep(ast): dyn', weighing((value) => this.#chargeDeep(value)))
-      .registerFunction(`string.${SEARCH}(string): bool`, (text: string, pattern: string) => this.#isIn(text, pattern))
   }
 
   #charge(steps: number): void {
@@ -184,13 +163,6 @@ export class Meter {
     else if (Array.isArray(value)) this.#charge(1 + value.length)
     else if (value instanceof Map) this.#charge(1 + value.size)
     else this.#charge(1)
-  }
-
-  #isIn(text: string, source: string): boolean {
-    const pattern = this.#patterns.get(source) ?? compileLinear(source)
-    this.#patterns.set(source, pattern)
-    this.#charge((text.length * pattern.steps) / CHARACTERS_PER_STEP)
-    return pattern.isIn(text)
   }
 
   /** For operations that look into a value: what is in it is charged before they begin. */

@@ -1,6 +1,6 @@
 import { Environment, EvaluationError, ParseError, TypeError as CelTypeError, type ParseResult } from '@marcbachmann/cel-js'
 import { CodedError, isCoded, messageOf } from '../errors.ts'
-import { asWritten, Meter, metered, RefusedExpression } from './expression-meter.ts'
+import { Meter, metered, RefusedExpression } from './expression-meter.ts'
 import { isRecord, shown } from './json-shape.ts'
 
 export type CheckState = 'passed' | 'rejected' | 'pending'
@@ -64,7 +64,7 @@ const asFailed = (error: unknown): CodedError => {
   if (isCoded(error, 'EXPRESSION_VALUE')) return error
   if (!(error instanceof EvaluationError)) return new CodedError('EXPRESSION_VALUE', `the expression failed: ${short(messageOf(error))}`, { cause: error })
   const hint = error.code === 'no_such_key' ? '; ask has() before reading a field that may be missing' : ''
-  return new CodedError('EXPRESSION_VALUE', `the expression failed: ${short(asWritten(error.summary))}${hint}`, { cause: error })
+  return new CodedError('EXPRESSION_VALUE', `the expression failed: ${short(error.summary)}${hint}`, { cause: error })
 }
 
 /**

@@ -1,22 +1,19 @@
 /**
- * Regular expressions of people: in RE2's grammar, which Go and CEL have, and by its method, so that the time of a search grows with the
- * text and never explodes. There is no lookaround and no back reference.
+ * Regular expressions of administrators: in RE2's grammar, as in Go, and by its method, so that the time of a search grows with the text and
+ * never explodes. There is no lookaround and no back reference. Not for patterns of anybody else: to compile one can take seconds and
+ * hundreds of megabytes, which is seen only afterwards.
  */
 import { RE2JS } from 're2js'
 import { CodedError, messageOf } from '../errors.ts'
 
 const MAX_LENGTH = 1000
-/** Steps of the compiled pattern, of which each can be tried at each character: some 3 ns for both. */
+/** Steps of the compiled pattern, of which each can be tried at each character. */
 const MAX_STEPS = 1000
 
 export interface LinearPattern {
   readonly source: string
   /** How many parts in parentheses it takes. */
   readonly groups: number
-  /** At most this often a character is looked at. */
-  readonly steps: number
-  /** Whether it is found anywhere in the text. */
-  isIn(text: string): boolean
   /** What its first group takes where it is first found; undefined when it is not found, or when the group takes no part in it. */
   firstGroup(text: string): string | undefined
 }
@@ -40,8 +37,7 @@ export const compileLinear = (source: string): LinearPattern => {
   return {
     source,
     groups,
-    steps,
-    isIn: (text) => compiled.test(text),
+    // Asked for groups, the library makes no automaton as it searches: that could grow by megabytes.
     firstGroup: (text) => {
       const matcher = compiled.matcher(text)
       return groups > 0 && matcher.find() ? (matcher.group(1) ?? undefined) : undefined
