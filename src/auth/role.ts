@@ -124,7 +124,7 @@ export const runAuth = async (options: AuthOptions, ports: AuthPorts, env: AuthE
     running = ring.run(ended.signal)
     if (oidc !== undefined) idTokens = await createIdTokens(oidc, { clock, timers, logger, signal: ended.signal })
     app = buildAuthApp(options, { reviewer: ports, ring, idTokens, login: loginWith(idTokens), drain, register, timers, clock, logger, random: Math.random, newId: randomUUID })
-    connections = watchConnections(app.server)
+    connections = watchConnections(app.server, false)
     const port = await listen(app, 'auth server', options.host, options.port)
     isServing = true
     for (const { server } of [app, metricsApp, probeApp]) server.on('error', failed.reject)

@@ -8,6 +8,7 @@ import type { OpenConnections } from './open-connections.ts'
 export interface Boundable {
   /** Node closes at once what comes beyond it. */
   maxConnections: number
+  readonly headersTimeout: number
   on(event: 'connection', told: (socket: Socket) => void): unknown
   on(event: 'drop', told: () => void): unknown
   closeIdleConnections(): void
@@ -15,22 +16,26 @@ export interface Boundable {
 
 /** The part of the bound that is kept free for what is new: what is closed takes a moment to be gone. */
 const FREE_PART = 0.1
+/** How often it looks for those that send and never call. */
+const LOOK_EVERY_MS = 5_000
 /** Told once in so many milliseconds: a line for each would be one more burden. */
 const TOLD_MS = 60_000
 
 interface Deps {
   server: Boundable
   /** Those of the server. */
-  connections: Pick<OpenConnections, 'count' | 'closeOldestUnused'>
-  timers: Pick<Timers, 'monotonic'>
+  connections: Pick<OpenConnections, 'count' | 'closeOldestUnheard' | 'closeStalled'>
+  timers: Timers
   logger: Pick<Logger, 'warn'>
 }
 
 /**
- * Near the bound a new connection takes the place of the oldest on which nothing was sent yet, and where there is none, of those between two
- * calls; only when a call is under way on each is it turned away. To be called before the server listens.
+ * Near the bound a new connection takes the place of the oldest that has not brought the headers of a call yet, and where there is none, of
+ * those between two calls; only when a call is under way on each is it turned away. What is sent and is no call has the server's time for
+ * headers. To be called before the server listens.
+ * @returns ends it
  */
-export const boundConnections = ({ server, connections, timers, logger }: Deps, most: number): void => {
+export const boundConnections = ({ server, connections, timers, logger }: Deps, most: number): (() => void) => {
   let toldAt = Number.NEGATIVE_INFINITY
   const tell = (): void => {
     if (timers.monotonic() - toldAt < TOLD_MS) return
@@ -42,6 +47,13 @@ export const boundConnections = ({ server, connections, timers, logger }: Deps, 
   server.on('connection', (newest) => {
     if (connections.count <= most * (1 - FREE_PART)) return
     tell()
-    if (!connections.closeOldestUnused(newest)) server.closeIdleConnections()
+    if (!connections.closeOldestUnheard(newest)) server.closeIdleConnections()
   })
+  let cancel: () => void
+  const look = (): void => {
+    connections.closeStalled(timers.monotonic(), server.headersTimeout)
+    cancel = timers.after(LOOK_EVERY_MS, look)
+  }
+  cancel = timers.after(LOOK_EVERY_MS, look)
+  return () => cancel()
 }

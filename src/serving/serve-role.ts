@@ -56,7 +56,7 @@ const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : ho
 export const serveRole = async (deps: ServeRoleDeps, options: ServeRoleOptions): Promise<ServedRole> => {
   const { name, app, metricsApp, source, drain, beside, timers, logger, signal } = deps
   const connections = watchConnections(app.server)
-  boundConnections({ server: app.server, connections, timers, logger }, MOST_CONNECTIONS)
+  const unbound = boundConnections({ server: app.server, connections, timers, logger }, MOST_CONNECTIONS)
   const ended = new AbortController()
   let running: Promise<unknown> = Promise.resolve()
   let stopped: Promise<void> | undefined
@@ -64,6 +64,7 @@ export const serveRole = async (deps: ServeRoleDeps, options: ServeRoleOptions):
     logger.info(`${name} stopping: serving on until the API server has gone elsewhere`)
     const sourceStopped = source.stop()
     await drainAndClose({ app, connections, drain, timers }, options)
+    unbound()
     ended.abort()
     await metricsApp.close()
     await withDeadline(timers, options.closeMs, () => Promise.all([sourceStopped, running]), ignoreLate)
@@ -89,6 +90,7 @@ export const serveRole = async (deps: ServeRoleDeps, options: ServeRoleOptions):
     if (signal?.aborted === true) onAbort()
     return { url: `https://${urlHost(options.host)}:${port}`, port, metricsPort, failed: failed.promise, stop }
   } catch (error) {
+    unbound()
     ended.abort()
     await Promise.all([app.close(), metricsApp.close(), source.stop()])
     throw error

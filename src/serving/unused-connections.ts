@@ -25,8 +25,8 @@ export const refuseShortly: RefuseWire = ({ code = '' }, socket) => {
 }
 
 /**
- * A connection on which nothing was sent stays as long as one between two calls. From the first byte on, Node counts its time for headers
- * anew, and who is late then is refused.
+ * A connection on which nothing was sent stays as long as one between two calls. When a call begins, Node counts its time for headers anew,
+ * and who is late then is refused; what is sent and begins none is seen to in most-connections.ts.
  * @param keptMs milliseconds
  */
 export const sparingUnused =

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { createServer } from 'node:https'
+import net from 'node:net'
 import { test, type Test } from 'tap'
 import { createMaterial } from '../../src/serving/certificate.ts'
 import { boundConnections } from '../../src/serving/most-connections.ts'
@@ -7,7 +9,7 @@ import { fakeTime } from '../support/fake-time.ts'
 import { logLines } from '../support/log-lines.ts'
 import { listenOnLoopback } from '../support/loopback-server.ts'
 import { untilTrue } from '../support/eventually.ts'
-import { connectTls, NAME, type Connection } from './raw-connections.ts'
+import { connectTls, HOST, kept, NAME, type Connection } from './raw-connections.ts'
 
 const MOST = 20
 /** Beyond these, one that comes takes the place of another. */
@@ -37,7 +39,7 @@ const world = async (t: Test) => {
     for (let index = 0; index < count; index += 1) all.push(await open())
     return all
   }
-  return { time, lines, held, connections, most, open, openMany }
+  return { time, lines, held, connections, most, port, open, openMany }
 }
 
 const ask = ({ socket }: Connection, path: string): void => void socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
@@ -59,7 +61,7 @@ await test('up to the bound nobody is closed, and nothing is said', async (t) =>
   t.strictSame([openOf(all), lines.messages()], [ROOM, []])
 })
 
-await test('beyond it a new connection takes the place of the oldest on which nothing was sent', async (t) => {
+await test('beyond it a new connection takes the place of the oldest that never called', async (t) => {
   const { openMany, connections, most, lines, time } = await world(t)
   const used = await answered((await openMany(1))[0] as Connection)
   const unused = await openMany(200)
@@ -74,7 +76,7 @@ await test('beyond it a new connection takes the place of the oldest on which no
   t.strictSame(lines.messages(), [TOLD, TOLD], 'once a minute')
 })
 
-await test('where none is unused, those between two calls make room, and calls under way stay', async (t) => {
+await test('where each has called, those between two calls make room, and calls under way stay', async (t) => {
   const { openMany, open, held } = await world(t)
   const busy = await openMany(2)
   for (const one of busy) ask(one, '/held')
@@ -101,4 +103,60 @@ await test('when a call is under way on each, one more is turned away', async (t
   t.equal(most.seen, MOST)
   for (const answer of held) answer()
   await untilTrue('the others are answered', () => busy.every(isAnswered))
+})
+
+/** Connections on which no headers of a call ever come, each in its own way; resolves when the server has what was sent. */
+const STALLED: Record<string, (places: { port: number; open: () => Promise<Connection> }, t: Test) => Promise<Connection>> = {
+  'a handshake that stops at its first byte': async ({ port }, t) => {
+    const socket = net.connect(port, HOST)
+    t.teardown(() => socket.destroy())
+    await once(socket, 'connect')
+    socket.write('\x16')
+    return kept(socket)
+  },
+  'half a line': async ({ open }) => {
+    const connection = await open()
+    connection.socket.write('GET / HTT')
+    return connection
+  },
+  'an empty line': async ({ open }) => {
+    const connection = await open()
+    connection.socket.write('\r\n')
+    return connection
+  },
+}
+
+for (const [sentence, stall] of Object.entries(STALLED)) {
+  await test(`${sentence}: however many there are, a call finds its place`, async (t) => {
+    const { open, port, connections, held } = await world(t)
+    const busy = await open()
+    ask(busy, '/held')
+    await untilTrue('a call is under way', () => held.length === 1)
+    const stalled: Connection[] = []
+    for (let index = 0; index < 3 * MOST; index += 1) {
+      stalled.push(await stall({ port, open }, t))
+      if (index % 10 === 9) await answered(await open())
+    }
+    t.ok(connections.count <= MOST)
+    await untilTrue('the oldest are closed', () => stalled.slice(0, -MOST).every(({ closed }) => closed))
+    for (const answer of held) answer()
+    await untilTrue('the call under way is answered', () => isAnswered(busy))
+  })
+}
+
+await test('who sends empty lines and never calls is closed when the time for headers is over', async (t) => {
+  const { open, time, held } = await world(t)
+  const [unused, busy, used, dripping] = [await open(), await open(), await answered(await open()), await open()]
+  ask(busy, '/held')
+  await untilTrue('a call is under way', () => held.length === 1)
+  dripping.socket.write('\r\n')
+  await untilTrue('it is closed', async () => {
+    await time.advance(5_000)
+    if (!dripping.closed) dripping.socket.write('\r\n')
+    return dripping.closed
+  })
+  t.strictSame([unused, busy, used].map(({ closed }) => closed), [false, false, false])
+  await answered(unused)
+  for (const answer of held) answer()
+  await untilTrue('the call under way is answered', () => isAnswered(busy))
 })
