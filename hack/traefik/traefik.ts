@@ -12,7 +12,7 @@ const TRAEFIK = 'github.com/traefik/traefik/v3'
 export const applyTraefikDefinitions = async (cluster: ClusterAccess, work: GoWork = {}): Promise<void> => {
   const file = join(await goModuleFolder(GO_MODULE_FOLDER, TRAEFIK, work), 'docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml')
   await cluster.kubectl(['apply', '--server-side', '-f', file])
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', '-f', file])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=90s', '-f', file])
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Timers } from '../kube/timers.ts'
 
 /** How long after it was asked an answer is given to others, milliseconds: a second less the way to the API server. */
 export const SHARED_MS = 900
-/** Answers that are there at most; the half of them that was asked for last always is, which is more than may be under way and wait for a turn. */
+/** Answers that are there at most; the half of them that was asked for last always is. What is forgotten while it is under way may be asked twice. */
 const MAX_SHARED = 10_000
 
 export interface SharedAnswers<T> {

@@ -17,7 +17,7 @@ export interface Call {
   body?: string
   contentType?: string
   signal?: AbortSignal
-  /** Changes nothing on the server, so that it may be sent again over another connection; left out: GET is. */
+  /** Stores nothing on the server, so that it may be sent again over another connection; left out: GET is. */
   repeatable?: boolean
   /** Counts where it is less than the transport's own. */
   timeoutMs?: number

@@ -77,6 +77,8 @@ await test('both replicas restarted under 15,000 admissions of the API server: n
   // Not each of them: connections that are left behind one by one may all come to the one that was ready first, and are kept there.
   const taken = replicas.map(({ port }) => service.connections.get(port) ?? 0)
   subtest.ok(Math.max(...taken) > 0, 'the API server has gone over to the new ones')
+  const ca = await readCaBundle(kube)
+  for (const { port } of replicas) subtest.equal(wrongIn(await askDirectly(port, ca)), undefined, 'and each of them answers')
 })
 
 await test('both replicas restarted under 15,000 admissions over 16 kept connections: none fails', async (subtest) => {

@@ -44,7 +44,7 @@ export const throughApiServer = (t: Pick<Test, 'teardown'>, cluster: ControlPlan
 /** As long as an API server can be told to wait. */
 const PATIENCE_SECONDS = 30
 
-/** The API server waits for our hooks for longer than the shipped manifests say: how fast a busy machine is under load is not what is asked. To be called before any replica runs. */
+/** The API server waits for our hooks for longer than the shipped manifests say: how fast a busy machine is under load is not what is asked. To be called while no replica renews its certificate. */
 export const waitForHooks = async (kube: KubeClient): Promise<void> => {
   for (const resource of [MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS]) {
     const configuration = await kube.get(resource, undefined, 'access-gate')
